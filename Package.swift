@@ -1,0 +1,43 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target: Swift 6 language mode with strict memory safety; `Tests/run.sh` adds warnings as errors.
+let strict: [SwiftSetting] =
+    [.strictMemorySafety(), .enableUpcomingFeature("ExistentialAny")]
+    + (Context.environment["ADAPTERKIT_WARNINGS"] == "error" ? [.treatAllWarnings(as: .error)] : [])
+
+/// The C kernels state their instruction sets function by function, and their arithmetic to the bit.
+let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-ffp-contract=off", "-fno-math-errno"])]
+
+/// Debug builds can be told to fail or die at a chosen system call; release builds have no such code.
+let faultSeam: [SwiftSetting] = [.define("FAULT_SEAM", .when(configuration: .debug))]
+
+let package = Package(
+    name: "AdapterKit",
+    products: [
+        .library(name: "AdapterKit", targets: ["Safetensors", "Adapters", "Merging"]),
+        .executable(name: "adapter-inspect", targets: ["adapter-inspect"]),
+        .executable(name: "adapter-verify", targets: ["adapter-verify"]),
+        .executable(name: "adapter-merge", targets: ["adapter-merge"]),
+    ],
+    targets: [
+        .target(name: "CPosix"),
+        .target(name: "CKernels", cSettings: kernelFlags),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        .target(name: "Problems", swiftSettings: strict),
+        .target(name: "StrictJSON", dependencies: ["Problems"], swiftSettings: strict),
+        .target(name: "Files", dependencies: ["CPosix", "Problems"], swiftSettings: strict + faultSeam),
+        .target(name: "Digests", dependencies: ["CCrypto", "Files", "Problems"], swiftSettings: strict),
+        .target(name: "Safetensors", dependencies: ["StrictJSON", "Files", "Problems"], swiftSettings: strict),
+        .target(name: "Tensors", dependencies: ["Safetensors", "CKernels", "Problems"], swiftSettings: strict),
+        .target(name: "Adapters", dependencies: ["Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems"], swiftSettings: strict),
+        .target(name: "Merging", dependencies: ["Adapters", "Tensors", "Digests", "Files", "Problems"], swiftSettings: strict),
+        .target(name: "Console", dependencies: ["Problems", "StrictJSON", "CPosix"], swiftSettings: strict),
+
+        .executableTarget(name: "adapter-inspect", dependencies: ["Adapters", "Console"], swiftSettings: strict),
+        .executableTarget(name: "adapter-verify", dependencies: ["Adapters", "Console"], swiftSettings: strict),
+        .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,2 @@
+/* libcrypto's digests, as OpenSSL 3 declares them. */
+#include <openssl/evp.h>

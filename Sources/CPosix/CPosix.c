@@ -1,0 +1,69 @@
+#define _GNU_SOURCE
+#include "include/CPosix.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+long ak_copy_file_range(int from, int64_t from_offset, int to, int64_t to_offset, size_t count) {
+    off64_t in = from_offset, out = to_offset;
+    return copy_file_range(from, &in, to, &out, count, 0);
+}
+
+int ak_rename_noreplace(int from_dir, const char *from, int to_dir, const char *to) {
+    return renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+}
+
+int ak_rename_exchange(int from_dir, const char *from, int to_dir, const char *to) {
+    return renameat2(from_dir, from, to_dir, to, RENAME_EXCHANGE);
+}
+
+int ak_start_writeback(int fd, int64_t offset, int64_t count) {
+    return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
+int ak_openat(int dir, const char *path, int flags, unsigned mode) {
+    return openat(dir, path, flags | O_CLOEXEC, mode);
+}
+
+int ak_fallocate(int fd, int64_t offset, int64_t count) { return fallocate(fd, 0, offset, count); }
+
+int64_t ak_filesystem_type(int fd) {
+    struct statfs s;
+    return fstatfs(fd, &s) == 0 ? (int64_t)s.f_type : -1;
+}
+
+int64_t ak_peak_memory(void) {
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (int64_t)u.ru_maxrss * 1024 : 0;
+}
+
+int ak_terminal_columns(int fd) {
+    struct winsize w;
+    return isatty(fd) && ioctl(fd, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+}
+
+static volatile sig_atomic_t seen;
+
+static void on_signal(int number) {
+    if (seen) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    seen = number;
+}
+
+void ak_watch_signals(void) {
+    struct sigaction a = {0};
+    a.sa_handler = on_signal;
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+}
+
+int ak_signal_seen(void) { return seen; }

@@ -1,0 +1,98 @@
+import CPosix
+import Glibc
+import Problems
+
+/// A new file of a size that is known from the start, written at positions by any number of threads.
+public final class OutputFile: Sendable {
+    /// The path it will have when it is whole, for messages.
+    public let path: String
+    /// The size it must have at the end, in bytes.
+    public let size: Int
+    let descriptor: Descriptor
+
+    /// Creates `name`, which must not exist, and reserves its space, so that a full disk is known at once.
+    init(name: String, in directory: Directory, size: Int, path: String) throws(Problem) {
+        let result = System.open(
+            name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
+        guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
+        descriptor = Descriptor(result)
+        self.path = path
+        self.size = size
+        guard size > 0 else { return }
+        let code = System.allocate(descriptor.raw, count: size)
+        // A file system that cannot reserve says so; then a full disk shows when it is written.
+        if code < 0 && ![EOPNOTSUPP, ENOSYS, EINVAL].contains(Int32(-code)) {
+            throw SystemErrors.problem(-code, "reserve \(size) bytes for", path, output: true)
+        }
+    }
+
+    /// Writes all of `buffer` at `offset`.
+    public func write(_ buffer: UnsafeRawBufferPointer, at offset: Int) throws(Problem) {
+        var done = 0
+        while done < buffer.count {
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[done...])
+            let count = unsafe System.write(descriptor.raw, rest, at: offset + done)
+            guard count > 0 else { throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write", path) }
+            done += count
+        }
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    public func write(_ bytes: [UInt8], at offset: Int) throws(Problem) {
+        var failure: Problem?
+        unsafe bytes.withUnsafeBytes { buffer in
+            do throws(Problem) { try unsafe write(buffer, at: offset) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Copies `count` bytes from `source`, inside the kernel where the file systems can.
+    public func copy(from source: InputFile, at start: Int, count: Int, to offset: Int) throws(Problem) {
+        var done = 0
+        while done < count {
+            let step = System.copy(
+                from: source.descriptor.raw, at: start + done, to: descriptor.raw, at: offset + done,
+                count: count - done)
+            if step < 0 {
+                let unsupported = [EXDEV, EOPNOTSUPP, ENOSYS, EINVAL].contains(Int32(-step))
+                guard unsupported else { throw SystemErrors.problem(-step, "copy into", path) }
+                return try copyByHand(from: source, at: start + done, count: count - done, to: offset + done)
+            }
+            guard step > 0 else {
+                throw Problem(
+                    .io, "short-read", file: source.path,
+                    "ended early while it was copied: something else is changing it",
+                    hint: "let the other program finish and try again", offset: start + done)
+            }
+            done += step
+        }
+    }
+
+    private func copyByHand(from source: InputFile, at start: Int, count: Int, to offset: Int) throws(Problem) {
+        var done = 0
+        while done < count {
+            let step = min(count - done, 4 << 20)
+            try write(try source.read(at: start + done, count: step), at: offset + done)
+            done += step
+        }
+    }
+
+    /// Asks the kernel to start writing these bytes to the disk, so that little is left to wait for at the end.
+    public func startWriteback(at offset: Int, count: Int) {
+        _ = ak_start_writeback(descriptor.raw, Int64(offset), Int64(count))
+    }
+
+    /// Checks the length and waits until the bytes are on the disk.
+    public func finish() throws(Problem) {
+        var status = stat()
+        let code = System.status(of: descriptor.raw, &status)
+        guard code >= 0 else { throw SystemErrors.problem(-code, "look at", path) }
+        guard Int(status.st_size) == size else {
+            throw Problem(
+                .internalFault, "wrong-length", file: path, "has \(status.st_size) bytes, but \(size) were due")
+        }
+        // After a failed fsync the pages may be gone: it is never tried again.
+        let sync = System.sync(descriptor.raw)
+        guard sync >= 0 else { throw SystemErrors.problem(-sync, "make durable", path) }
+    }
+}

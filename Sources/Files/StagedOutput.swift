@@ -1,0 +1,195 @@
+import Glibc
+import Problems
+import Synchronization
+
+/// An output that appears under its name whole, or not at all.
+///
+/// A directory is filled under a hidden name beside its final one, made durable, and renamed; a single file likewise.
+/// An unfinished stage is removed when the object goes; what a killed process left is removed by the next run for the
+/// same output (a lock on the stage tells the two apart).
+public final class StagedOutput: Sendable {
+    /// What appears in the end.
+    public enum Shape: Sendable { case directory, file }
+
+    /// The path that the output will have.
+    public let path: String
+    private let shape: Shape
+    private let parent: Directory
+    private let name: String
+    private let stageName: String
+    private let stage: Directory
+    private let replacing: Bool
+    private let finished = Atomic<Bool>(false)
+
+    /// Prepares to make `path`; if it exists, only `replacing` allows that, and only in place of something alike.
+    public init(path: String, shape: Shape, replacing: Bool) throws(Problem) {
+        let (parentPath, name) = try Self.split(path)
+        self.path = path
+        self.shape = shape
+        self.name = name
+        self.replacing = replacing
+        do throws(Problem) {
+            parent = try Directory(path: parentPath)
+        } catch {
+            throw Problem(
+                error.kind == .io ? .io : .output, error.code, file: path,
+                "cannot be made: the directory '\(parentPath)' cannot be opened",
+                hint: "make it first: mkdir -p '\(parentPath)'")
+        }
+        try Self.checkTarget(path: path, shape: shape, replacing: replacing)
+        Self.sweep(name: name, in: parent)
+        stageName = ".\(name).\(String(UInt64.random(in: 0 ... .max), radix: 36)).partial"
+        let made = System.makeDirectory(stageName, in: parent.descriptor.raw)
+        guard made >= 0 else { throw SystemErrors.problem(-made, "make the directory", path, output: true) }
+        do throws(Problem) {
+            stage = try Directory(name: stageName, in: parent.descriptor.raw, path: path, follow: false)
+        } catch {
+            _ = System.remove(stageName, in: parent.descriptor.raw, isDirectory: true)
+            throw error
+        }
+        _ = flock(stage.descriptor.raw, LOCK_EX | LOCK_NB)
+    }
+
+    deinit { discard() }
+
+    /// Bytes that may still be written where the output goes.
+    public func freeSpace() throws(Problem) -> Int { try parent.freeSpace() }
+
+    /// Creates a file of the output; for a single-file output, `name` is its final name.
+    public func create(_ name: String, size: Int) throws(Problem) -> OutputFile {
+        guard Directory.checkComponent(name) else {
+            throw Problem(.internalFault, "unsafe-name", file: path, "'\(name)' is not a plain file name")
+        }
+        return try OutputFile(
+            name: name, in: stage, size: size, path: shape == .file ? path : stage.path(of: name))
+    }
+
+    /// Writes a small file of the output and makes it durable.
+    public func write(_ name: String, _ bytes: [UInt8]) throws(Problem) {
+        let file = try create(name, size: bytes.count)
+        try file.write(bytes, at: 0)
+        try file.finish()
+    }
+
+    /// Gives the output its name; every file must be finished before.
+    public func commit() throws(Problem) {
+        try stage.sync()
+        switch shape {
+        case .directory: try commitDirectory()
+        case .file: try commitFile()
+        }
+        try parent.sync()
+    }
+
+    private func commitDirectory() throws(Problem) {
+        let directory = parent.descriptor.raw
+        var code = System.renameNew(stageName, name, in: directory)
+        if code == -Int(EINVAL) || code == -Int(ENOSYS) {
+            // The file system has no RENAME_NOREPLACE: look first, and accept the moment in between.
+            code = Directory.kind(of: path) == nil ? System.rename(stageName, name, in: directory) : -Int(EEXIST)
+        }
+        if code == -Int(EEXIST), replacing {
+            try Self.checkTarget(path: path, shape: shape, replacing: true)
+            code = System.exchange(stageName, name, in: directory)
+            if code >= 0 { Self.removeTree(stageName, in: parent) }
+        }
+        guard code >= 0 else {
+            throw SystemErrors.problem(-code, "give the finished output its name", path, output: true)
+        }
+        finished.store(true, ordering: .relaxed)
+    }
+
+    private func commitFile() throws(Problem) {
+        let inside = "\(stageName)/\(name)"
+        var code = replacing ? -Int(EEXIST) : System.renameNew(inside, name, in: parent.descriptor.raw)
+        if code == -Int(EINVAL) || code == -Int(ENOSYS) {
+            code =
+                Directory.kind(of: path) == nil ? System.rename(inside, name, in: parent.descriptor.raw) : -Int(EEXIST)
+        }
+        if code == -Int(EEXIST), replacing { code = System.rename(inside, name, in: parent.descriptor.raw) }
+        guard code >= 0 else {
+            throw SystemErrors.problem(-code, "give the finished output its name", path, output: true)
+        }
+        finished.store(true, ordering: .relaxed)
+        Self.removeTree(stageName, in: parent)
+    }
+
+    /// Removes what was written so far; after `commit` it does nothing.
+    public func discard() {
+        if finished.exchange(true, ordering: .relaxed) { return }
+        Self.removeTree(stageName, in: parent)
+    }
+
+    private static func split(_ path: String) throws(Problem) -> (parent: String, name: String) {
+        var trimmed = path[...]
+        while trimmed.count > 1 && trimmed.last == "/" { trimmed = trimmed.dropLast() }
+        let slash = trimmed.lastIndex(of: "/")
+        let name = String(slash.map { trimmed[trimmed.index(after: $0)...] } ?? trimmed)
+        // Room for the stage's own prefix and suffix.
+        guard Directory.checkComponent(name), name.utf8.count <= 200 else {
+            throw Problem(
+                .usage, "bad-output", file: path, "is no name for an output", hint: "name a new directory or file")
+        }
+        let parent = slash.map { $0 == trimmed.startIndex ? "/" : String(trimmed[..<$0]) } ?? "."
+        return (parent, name)
+    }
+
+    /// Refuses a target that exists, or that `replacing` would destroy more than an output of this kind.
+    private static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
+        guard let kind = Directory.kind(of: path) else { return }
+        guard replacing else {
+            throw Problem(
+                .output, "exists", file: path, "exists already", hint: "choose another name, or replace it with --force"
+            )
+        }
+        let fits = kind == (shape == .directory ? .directory : .file)
+        guard fits else {
+            throw Problem(
+                .output, "exists", file: path,
+                "exists and is \(kind == .directory ? "a directory" : "not a directory"), so --force does not replace it",
+                hint: "remove it yourself, or choose another name")
+        }
+        guard kind == .directory else { return }
+        let entries = try Directory(path: path).entries()
+        let isModel = entries.contains { $0.name.hasSuffix(".safetensors") || $0.name.hasSuffix("config.json") }
+        guard entries.isEmpty || (isModel && entries.allSatisfy { $0.kind == .file }) else {
+            throw Problem(
+                .output, "exists", file: path,
+                "exists and is no model or adapter directory, so --force does not replace it",
+                hint: "remove it yourself, or choose another name")
+        }
+    }
+
+    /// Removes stages of the same output whose process is gone.
+    private static func sweep(name: String, in parent: Directory) {
+        guard let entries = try? parent.entries() else { return }
+        for entry in entries where entry.kind == .directory {
+            guard entry.name.hasPrefix(".\(name)."), entry.name.hasSuffix(".partial") else { continue }
+            guard let stale = try? Directory(name: entry.name, in: parent.descriptor.raw, path: "", follow: false)
+            else {
+                continue
+            }
+            if flock(stale.descriptor.raw, LOCK_EX | LOCK_NB) == 0 { removeTree(entry.name, in: parent) }
+        }
+    }
+
+    /// Removes a directory of plain files; what cannot be removed stays for the next run.
+    private static func removeTree(_ name: String, in parent: Directory) {
+        if let directory = try? Directory(name: name, in: parent.descriptor.raw, path: "", follow: false),
+            let entries = try? directory.entries()
+        {
+            for entry in entries {
+                _ = System.remove(entry.name, in: directory.descriptor.raw, isDirectory: entry.kind == .directory)
+            }
+        }
+        _ = System.remove(name, in: parent.descriptor.raw, isDirectory: true)
+    }
+}
+
+/// Writes `bytes` to a new file at `path` that appears whole or not at all.
+public func writeFile(_ bytes: [UInt8], to path: String, replacing: Bool) throws(Problem) {
+    let output = try StagedOutput(path: path, shape: .file, replacing: replacing)
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    try output.write(name, bytes)
+    try output.commit()
+}
