@@ -33,11 +33,13 @@ let package = Package(
         .target(name: "Tensors", dependencies: ["Safetensors", "CKernels", "Problems"], swiftSettings: strict),
         .target(name: "Adapters", dependencies: ["Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems"], swiftSettings: strict),
         .target(name: "Merging", dependencies: ["Adapters", "Tensors", "Digests", "Files", "Problems"], swiftSettings: strict),
-        .target(name: "Console", dependencies: ["Problems", "StrictJSON", "CPosix"], swiftSettings: strict),
+        .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
         .executableTarget(name: "adapter-inspect", dependencies: ["Adapters", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-verify", dependencies: ["Adapters", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
+        .testTarget(name: "ConsoleTests", dependencies: ["Console"], swiftSettings: []),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -46,6 +46,21 @@ public final class OutputFile: Sendable {
         if let failure { throw failure }
     }
 
+    /// Reads bytes back that were written.
+    public func read(at offset: Int, count: Int) throws(Problem) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let got = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe System.read(
+                    descriptor.raw, into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]), at: offset + done)
+            }
+            guard got > 0 else { throw SystemErrors.problem(got == 0 ? Int(EIO) : -got, "read back", path) }
+            done += got
+        }
+        return bytes
+    }
+
     /// Copies `count` bytes from `source`, inside the kernel where the file systems can.
     public func copy(from source: InputFile, at start: Int, count: Int, to offset: Int) throws(Problem) {
         var done = 0

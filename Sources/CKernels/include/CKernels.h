@@ -1,0 +1,133 @@
+/// Number formats and the arithmetic of a merge, for the CPU at hand.
+///
+/// Every result is defined without reference to how it is computed, so every instruction set gives the same bits:
+///
+///     D = sum of L[i,k] * R[k,j] for k ascending, each step one fused multiply-add in float64, from zero
+///     x = W[i,j] + D in float64
+///     out = x rounded once, to nearest, ties to even
+///
+/// Where a faster way to the same bits exists it comes with a proof (see `update16.inc.h`) and a fallback.
+///
+/// Matrices are row-major. Sizes count elements unless they say bytes. No function here allocates, blocks or keeps
+/// state apart from the chosen level; all may be called from any thread.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// The floating-point formats of tensors. E4M3 is the "FN" kind: no infinities, one NaN of each sign.
+enum ak_dtype { AK_F64, AK_F32, AK_F16, AK_BF16, AK_F8_E4M3, AK_F8_E5M2 };
+
+/// Bytes of one element.
+size_t ak_dtype_size(enum ak_dtype dtype);
+
+// MARK: Instruction levels
+
+/// What the CPU offers, from least to most. On other CPUs than x86-64 only the first exists.
+enum ak_level { AK_LEVEL_BASELINE, AK_LEVEL_V3, AK_LEVEL_V4 };
+
+/// The highest level that this CPU has.
+int ak_level_best(void);
+
+/// The level in use: the best, unless the environment's `ADAPTERKIT_CPU` (`baseline`, `v3` or `v4`) lowers it.
+int ak_level(void);
+
+/// Uses `level` from now on, in all threads, or with a negative number what `ak_level` would choose. A level that
+/// this CPU lacks changes nothing. Returns the level in use.
+int ak_level_force(int level);
+
+/// `baseline`, `v3` or `v4`; NULL for any other number.
+const char *ak_level_name(int level);
+
+/// Whether `ADAPTERKIT_CPU` is unset, empty, or names a level that this CPU has; otherwise it is ignored.
+bool ak_level_variable_ok(void);
+
+// MARK: Conversion
+//
+// Conversions work on bits and are exact for subnormals whatever the processor's flush-to-zero mode. A NaN that is
+// rounded becomes the format's canonical quiet NaN, positive. A finite value too large becomes an infinity in F32,
+// F16 and BF16, and the largest finite number in the F8 formats. An infinity stays one, or becomes NaN in E4M3.
+
+/// Widens `n` elements to float32: exactly, but for F64, which is rounded once.
+void ak_widen_f32(enum ak_dtype dtype, const void *src, float *dst, size_t n);
+
+/// Widens `n` elements to float64, exactly.
+void ak_widen_f64(enum ak_dtype dtype, const void *src, double *dst, size_t n);
+
+/// Rounds `n` numbers once. Returns how many were finite and too large.
+size_t ak_round_f64(enum ak_dtype dtype, const double *src, void *dst, size_t n);
+
+/// How many of `n` elements are NaN or infinite.
+size_t ak_nonfinite(enum ak_dtype dtype, const void *src, size_t n);
+
+// MARK: Statistics
+
+/// What an update did; each function adds to what is there.
+///
+/// The sums have a fixed order (16 lanes by column modulo 16, joined in pairs at the end of the call), so equal calls
+/// give equal bits on any CPU. Calls over differently cut row blocks may differ in the last bits: who wants the same
+/// bits for any number of threads cuts blocks the same way and adds their results in order.
+///
+/// Elements whose W or D is not finite count in `elements` and `nonfinite` only. Elements that became infinite are
+/// left out of `error2`.
+struct ak_stats {
+    double delta2;       ///< sum of D^2
+    double weight2;      ///< sum of W^2
+    double error2;       ///< sum of ((out - W) - D)^2: what rounding lost
+    uint64_t elements;   ///< elements seen
+    uint64_t nonzero;    ///< D is not zero
+    uint64_t swallowed;  ///< D is not zero, yet out has W's very bits
+    uint64_t overflow;   ///< finite, but too large for the output's format
+    uint64_t nonfinite;  ///< not finite because W or D was not
+};
+
+// MARK: Low-rank update of 16-bit weights
+
+/// Elements of the packed right factor: strips of 64 columns, each [k][64], padded with zeros.
+size_t ak_packed_count(size_t r, size_t cols);
+
+/// Elements of the column norms: `cols` rounded up to a multiple of 64.
+size_t ak_colnorm_count(size_t cols);
+
+/// Packs R (r x cols, element (k, j) at `right[k * row_stride + j * col_stride]`) for `ak_update16`, once per module.
+/// `colnorm` gets an upper bound of a weighted 2-norm of each column, from which rounding errors are bounded.
+void ak_pack_right(const float *right, ptrdiff_t row_stride, ptrdiff_t col_stride, size_t r, size_t cols,
+                   float *packed, float *colnorm);
+
+/// Bytes of scratch memory for `ak_update16`; a multiple of 64.
+size_t ak_update16_scratch(size_t rows, size_t r);
+
+/// out = round(W + L R) for `rows` x `cols` weights of BF16 or F16, contiguous; `out` may be `weights` itself.
+///
+/// `left` is rows x r and already scaled; `scratch` is aligned to 64 bytes. `stats` may not be NULL. Its D is the
+/// float32 sum here, good to 24 bits; squares below 2^-149 count as zero.
+void ak_update16(enum ak_dtype dtype, const void *weights, void *out, size_t rows, size_t cols, const float *packed,
+                 const float *colnorm, const double *left, size_t r, void *scratch, struct ak_stats *stats);
+
+// MARK: The general path
+
+/// delta = L R in float64; `right` is r x cols, `left` rows x r, `delta` rows x cols, all contiguous.
+void ak_delta_f64(const double *right, const double *left, size_t rows, size_t r, size_t cols, double *delta);
+
+/// out = round((W * in_scale + delta) * row_factor[i] * col_factor[j] / out_scale), from left to right in float64.
+///
+/// `delta`, `row_factor` and `col_factor` may be NULL, and then take no part: without a delta, -0 stays -0. `ld*` are
+/// the elements from one row to the next. `out` may be `weights` if both have the same element size and row length.
+/// In `stats` (may be NULL) W is W * in_scale, out is out * out_scale, and D the whole intended change: delta if there
+/// are no factors, else what precedes the division minus W. An element is swallowed if W alone would have been stored
+/// as the same bits.
+void ak_finish(enum ak_dtype in, const void *weights, size_t ldw, enum ak_dtype outd, void *out, size_t ldo,
+               size_t rows, size_t cols, const double *delta, size_t ldd, const double *row_factor,
+               const double *col_factor, double in_scale, double out_scale, struct ak_stats *stats);
+
+/// sums[i] = sum over j of (W * in_scale + delta)^2; `delta` may be NULL. Overwrites `sums`.
+void ak_row_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows, size_t cols, const double *delta,
+                  size_t ldd, double in_scale, double *sums);
+
+/// sums[j] += (W * in_scale + delta)^2 for each row in order; `delta` may be NULL.
+void ak_col_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows, size_t cols, const double *delta,
+                  size_t ldd, double in_scale, double *sums);
+
+#endif

@@ -1,0 +1,236 @@
+import Problems
+import Safetensors
+
+/// The factors of one adapted module or parameter.
+public struct AdapterModule: Sendable {
+    /// The module's path in the model, without PEFT's prefix.
+    public let path: String
+    /// For several adapted parameters of one module: how deep PEFT nested this one (0 is the outermost).
+    public let depth: Int
+    /// Whether the factors are those of an embedding: A (rank × vocabulary), B (dimension × rank).
+    public let isEmbedding: Bool
+    /// A: (rank × in), of a convolution (rank × in × kernel...), of experts (experts·rank × in).
+    public let down: TensorInfo
+    /// B: (out × rank), of a convolution (out × rank × 1...), of experts (out × rank·experts).
+    public let up: TensorInfo
+    /// The bias of the up projection (out).
+    public let upBias: TensorInfo?
+    /// DoRA's magnitude, one number for each output.
+    public let magnitude: TensorInfo?
+
+    /// The rank that the tensors have; for experts, all ranks together.
+    public var tensorRank: Int { down.shape.first ?? 0 }
+}
+
+/// A parameter that the adapter replaces whole.
+public struct Replacement: Sendable {
+    /// The module's path.
+    public let module: String
+    /// The parameter's name in the module: `weight`, `bias`, ...
+    public let parameter: String
+    /// The new value.
+    public let tensor: TensorInfo
+    /// Whether it stood under PEFT's `base_layer`, as the copy of a module that is adapted besides.
+    public let isBaseLayer: Bool
+}
+
+/// Rows of an embedding that the adapter replaces (`trainable_token_indices`).
+public struct TokenRows: Sendable, Equatable {
+    /// The embedding's path.
+    public let module: String
+    /// The new rows (count × dimension).
+    public let tensor: TensorInfo
+    /// Which rows they are.
+    public let rows: [Int]
+}
+
+/// A PEFT adapter: its file, its config, and what each tensor in it is.
+public final class Adapter: Sendable {
+    /// The path as the user named it.
+    public let path: String
+    /// The file of tensors.
+    public let file: SafetensorsFile
+    /// The config.
+    public let config: PEFTConfig
+    /// The path of the config, for messages.
+    public let configPath: String
+    /// The SHA-256 of the config file's bytes and where it stands, for provenance.
+    public let configBytes: [UInt8]
+    /// Pairs of factors, in the order of their paths.
+    public let modules: [AdapterModule]
+    /// Parameters that are replaced whole.
+    public let replacements: [Replacement]
+    /// Rows of embeddings that are replaced.
+    public let tokenRows: [TokenRows]
+    /// What is wrong with the adapter by itself, or cannot be merged.
+    public let problems: [Problem]
+
+    /// Reads the headers and the config of the adapter at `path`: a PEFT directory, or its `.safetensors` file.
+    public init(path: String) throws(Problem) {
+        let location = try AdapterLocation(path: path)
+        self.path = path
+        file = location.file
+        configPath = location.configPath
+        configBytes = location.configBytes
+        config = try PEFTConfig(json: location.configBytes, file: location.configPath)
+        var assembly = AdapterAssembly(config: config, file: file.path)
+        if config.type == "LORA" || config.type == "TRAINABLE_TOKENS" {
+            for tensor in file.header.tensors { assembly.add(tensor) }
+            assembly.finish()
+            assembly.problems += config.problems
+        } else {
+            assembly.problems = config.problems + [OtherMethods.refusal(type: config.type, file: location.configPath)]
+        }
+        modules = assembly.modules
+        replacements = assembly.replacements
+        tokenRows = assembly.tokenRows
+        problems = assembly.problems
+    }
+
+    /// Parameters that the adapter brings.
+    public var parameterCount: Int { file.header.tensors.reduce(0) { $0 + $1.elementCount } }
+}
+
+/// Sorts the tensors of a file into modules.
+private struct AdapterAssembly {
+    let config: PEFTConfig
+    let file: String
+    var modules: [AdapterModule] = []
+    var replacements: [Replacement] = []
+    var tokenRows: [TokenRows] = []
+    var problems: [Problem] = []
+
+    private var parts: [Slot: [(AdapterKey.Role, TensorInfo)]] = [:]
+    private var names: Set<String> = []
+
+    private struct Slot: Hashable {
+        let path: String
+        let depth: Int
+    }
+
+    init(config: PEFTConfig, file: String) {
+        self.config = config
+        self.file = file
+    }
+
+    mutating func add(_ tensor: TensorInfo) {
+        let key = AdapterKey(tensor.name)
+        if let name = key.adapterName, names.insert(name).inserted, names.count == 2 {
+            error(
+                "several-adapters", tensor, "belongs to the adapter '\(name)', but others belong to another one",
+                hint: "save each adapter to a file of its own")
+        }
+        switch key.role {
+        case .foreign(let stem):
+            let what = stem.isEmpty ? "is no tensor of a PEFT adapter" : "belongs to \(stem), not to LoRA"
+            error("foreign-tensor", tensor, what, hint: "the config says peft_type \(config.type)")
+        case .parameter(let parameter):
+            replacements.append(
+                Replacement(module: key.module, parameter: parameter, tensor: tensor, isBaseLayer: key.depth > 0))
+        case .tokenRows: addRows(tensor, module: key.module)
+        default:
+            let slot = Slot(path: key.module, depth: key.depth)
+            if parts[slot]?.contains(where: { $0.0 == key.role }) == true {
+                error("duplicate-tensor", tensor, "says the same part of '\(key.module)' as another tensor")
+            }
+            parts[slot, default: []].append((key.role, tensor))
+        }
+    }
+
+    private mutating func addRows(_ tensor: TensorInfo, module: String) {
+        let rows: [Int]
+        switch config.trainableTokens {
+        case .none: rows = []
+        case .rows(let list): rows = list
+        case .byModule(let map):
+            rows = map.first { module == $0.key || module.hasSuffix("." + $0.key) }?.value ?? []
+        }
+        guard tensor.shape.count == 2, tensor.shape[0] == rows.count else {
+            return error(
+                "row-count", tensor, "has shape \(tensor.shape), but the config names \(rows.count) rows of '\(module)'",
+                hint: "'trainable_token_indices' in the config must list one row number for each row of the tensor")
+        }
+        if Set(rows).count != rows.count {
+            error("row-count", tensor, "has rows that the config names twice")
+        }
+        tokenRows.append(TokenRows(module: module, tensor: tensor, rows: rows))
+    }
+
+    mutating func finish() {
+        for (slot, found) in parts.sorted(by: { ($0.key.path, $0.key.depth) < ($1.key.path, $1.key.depth) }) {
+            assemble(slot, Dictionary(found.map { (Self.name($0.0), $0.1) }) { first, _ in first })
+        }
+        if modules.isEmpty && replacements.isEmpty && tokenRows.isEmpty && problems.isEmpty {
+            problems.append(
+                Problem(.incompatible, "empty-adapter", file: file, "holds no adapter tensors, so there is nothing to do"))
+        }
+    }
+
+    private static func name(_ role: AdapterKey.Role) -> String {
+        switch role {
+        case .down: "lora_A"
+        case .up: "lora_B"
+        case .upBias: "lora_B.bias"
+        case .embeddingDown: "lora_embedding_A"
+        case .embeddingUp: "lora_embedding_B"
+        case .magnitude: "lora_magnitude_vector"
+        case .tokenRows, .parameter, .foreign: ""
+        }
+    }
+
+    private mutating func assemble(_ slot: Slot, _ parts: [String: TensorInfo]) {
+        let isEmbedding = parts["lora_embedding_A"] != nil || parts["lora_embedding_B"] != nil
+        if isEmbedding, let stray = parts["lora_A"] ?? parts["lora_B"] ?? parts["lora_B.bias"] {
+            return error(
+                "mixed-factors", stray, "stands beside embedding factors of the same module '\(slot.path)'",
+                hint: "a module is adapted as a linear layer or as an embedding, not both")
+        }
+        let (a, b) = isEmbedding ? ("lora_embedding_A", "lora_embedding_B") : ("lora_A", "lora_B")
+        guard let down = parts[a], let up = parts[b] else {
+            let missing = parts[a] == nil ? a : b
+            if let other = parts.values.min(by: { $0.name < $1.name }) {
+                error(
+                    "missing-half", other, "has no matching '\(missing)' in the file",
+                    hint: "the file is incomplete: save the adapter again, or download it again")
+            }
+            return
+        }
+        check(slot, parts)
+        modules.append(
+            AdapterModule(
+                path: slot.path, depth: slot.depth, isEmbedding: isEmbedding, down: down, up: up,
+                upBias: parts["lora_B.bias"], magnitude: parts["lora_magnitude_vector"]))
+    }
+
+    /// The tensors of a module against the config's flags.
+    private mutating func check(_ slot: Slot, _ parts: [String: TensorInfo]) {
+        if let magnitude = parts["lora_magnitude_vector"], !config.useDoRA {
+            error(
+                "config-contradicts", magnitude, "is a DoRA magnitude, but the config says \"use_dora\": false",
+                hint: "one of the two is wrong: with the flag as it is, PEFT ignores this tensor")
+        }
+        if config.useDoRA, parts["lora_magnitude_vector"] == nil, let down = parts["lora_A"] ?? parts["lora_embedding_A"] {
+            error(
+                "missing-half", down, "has no matching 'lora_magnitude_vector', but the config says \"use_dora\": true",
+                hint: "the file is incomplete: save the adapter again")
+        }
+        if let bias = parts["lora_B.bias"], !config.loraBias {
+            error(
+                "config-contradicts", bias, "is a bias of lora_B, but the config says \"lora_bias\": false",
+                hint: "one of the two is wrong: with the flag as it is, PEFT ignores this tensor")
+        }
+        if config.loraBias, parts["lora_B.bias"] == nil, let up = parts["lora_B"] {
+            error(
+                "missing-half", up, "has no matching 'lora_B.bias', but the config says \"lora_bias\": true",
+                hint: "the file is incomplete: save the adapter again")
+        }
+        for tensor in parts.values where !tensor.dtype.isFloat || tensor.dtype.bits < 8 {
+            error("bad-dtype", tensor, "is \(tensor.dtype.rawValue), but factors are floating-point numbers")
+        }
+    }
+
+    private mutating func error(_ code: String, _ tensor: TensorInfo, _ message: String, hint: String? = nil) {
+        problems.append(
+            Problem(.incompatible, code, file: file, tensor: tensor.name, message, hint: hint))
+    }
+}

@@ -1,0 +1,131 @@
+/// What a tensor of a PEFT adapter file is, read from its name.
+///
+/// A name is `base_model.model.` + module path + suffix; wrappers of training frameworks and the adapter's own name, left
+/// in by hand-made files, are taken out.
+struct AdapterKey: Equatable {
+    enum Role: Equatable {
+        /// `lora_A.weight`: the down projection.
+        case down
+        /// `lora_B.weight`: the up projection.
+        case up
+        /// `lora_B.bias`.
+        case upBias
+        /// `lora_embedding_A`.
+        case embeddingDown
+        /// `lora_embedding_B`.
+        case embeddingUp
+        /// `lora_magnitude_vector`, of DoRA.
+        case magnitude
+        /// `token_adapter.trainable_tokens_delta`: replacement rows of an embedding.
+        case tokenRows
+        /// A whole parameter of the model, by its last name part.
+        case parameter(String)
+        /// A tensor of another method, or of an unknown one.
+        case foreign(stem: String)
+    }
+
+    /// The module's path in the model, without prefix: `model.layers.0.self_attn.q_proj`.
+    var module: String
+    var role: Role
+    /// How many `base_layer` parts end the path: PEFT nests its wrappers for several parameters of one module.
+    var depth = 0
+    /// The adapter's name, where the file kept it.
+    var adapterName: String?
+    /// Whether the name began with PEFT's prefix.
+    var hasPrefix = false
+
+    /// Tensor stems of other PEFT methods, by their distinctive name part.
+    static let otherMethods: [(stem: String, method: String)] = [
+        ("lora_E", "AdaLoRA"), ("ranknum", "AdaLoRA"), ("lora_diag", "KaSA"), ("ia3_l", "IA3"), ("hada_", "LoHa"),
+        ("lokr_", "LoKr"), ("oft_", "OFT"), ("boft_", "BOFT"), ("hra_u", "HRA"), ("vera_lambda", "VeRA"),
+        ("vera_A", "VeRA"), ("vera_B", "VeRA"), ("randlora_", "RandLoRA"), ("fourierft_", "FourierFT"),
+        ("waveft_", "WaveFT"), ("vblora_", "VB-LoRA"), ("c3a_kernel", "C3A"), ("shira_", "SHiRA"), ("road_", "RoAd"),
+        ("gralora_", "GraLoRA"), ("delora_", "DeLoRA"), ("miss_", "MiSS"), ("bone_", "Bone"), ("hira_", "HiRA"),
+        ("glora_", "GLoRA"), ("prompt_embeddings", "prompt or prefix tuning"), ("adaption_", "adaption prompt"),
+        ("adapter_down", "bottleneck adapter"), ("adapter_up", "bottleneck adapter"), ("lora_down", "kohya LoRA"),
+        ("lora_up", "kohya LoRA"), ("lora_mid", "kohya LoRA"), ("lora_a", "MLX or GGUF LoRA"),
+        ("lora_b", "MLX or GGUF LoRA"), ("dora_scale", "kohya DoRA"), ("ln_tuning_layers", "LN tuning"),
+        ("oft_blocks", "OFT"), ("internal_xlora_classifier", "X-LoRA"), ("trainable_tokens_", "trainable tokens"),
+    ]
+
+    private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
+
+    init(_ name: String) {
+        var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        parts.removeAll { Self.wrappers.contains($0) }
+        if parts.starts(with: ["module", "base_model", "model"]) { parts.removeFirst() }
+        if parts.starts(with: ["base_model", "model"]) {
+            parts.removeFirst(2)
+            hasPrefix = true
+        }
+        role = .foreign(stem: "")
+        module = ""
+        if let (at, found) = Self.loraSuffix(parts) {
+            (role, adapterName) = found
+            (module, depth) = Self.path(parts[..<at])
+            if module.isEmpty { role = .foreign(stem: parts[at]) }
+            return
+        }
+        if let other = parts.lazy.flatMap({ part in Self.otherMethods.filter { part.hasPrefix($0.stem) } }).first {
+            role = .foreign(stem: other.method)
+            (module, depth) = Self.path(parts.dropLast())
+            return
+        }
+        parameter(parts)
+    }
+
+    private mutating func parameter(_ parts: [String]) {
+        var path = parts.dropLast()
+        // `modules_to_save.NAME` stays in files that were saved by hand.
+        if path.count > 2, path[path.endIndex - 2] == "modules_to_save" {
+            adapterName = path.last
+            path = path.dropLast(2)
+        }
+        (module, depth) = Self.path(path)
+        if let last = parts.last, !last.isEmpty, !module.isEmpty { role = .parameter(last) }
+    }
+
+    /// Finds the part that begins a LoRA suffix, what it means, and the adapter's name in it.
+    private static func loraSuffix(_ parts: [String]) -> (at: Int, (Role, String?))? {
+        for at in parts.indices.reversed() {
+            let rest = Array(parts[(at + 1)...])
+            switch parts[at] {
+            case "lora_A": return suffix(rest, "weight").map { (at, (.down, $0.name)) }
+            case "lora_B":
+                if let found = suffix(rest, "weight") { return (at, (.up, found.name)) }
+                return suffix(rest, "bias").map { (at, (.upBias, $0.name)) }
+            case "lora_embedding_A": return bare(rest).map { (at, (.embeddingDown, $0.name)) }
+            case "lora_embedding_B": return bare(rest).map { (at, (.embeddingUp, $0.name)) }
+            case "lora_magnitude_vector":
+                return (bare(rest) ?? suffix(rest, "weight")).map { (at, (.magnitude, $0.name)) }
+            case "trainable_tokens_delta" where at > 0 && parts[at - 1] == "token_adapter":
+                return bare(rest).map { (at - 1, (.tokenRows, $0.name)) }
+            default: continue
+            }
+        }
+        return nil
+    }
+
+    /// `weight` or `NAME.weight`.
+    private static func suffix(_ rest: [String], _ last: String) -> (name: String?, Void)? {
+        if rest == [last] { return (nil, ()) }
+        if rest.count == 2, rest[1] == last { return (rest[0], ()) }
+        return nil
+    }
+
+    /// Nothing, or `NAME`.
+    private static func bare(_ rest: [String]) -> (name: String?, Void)? {
+        rest.isEmpty ? (nil, ()) : rest.count == 1 && rest[0] != "weight" ? (rest[0], ()) : nil
+    }
+
+    /// Takes PEFT's `base_layer` parts out; those at the end are counted.
+    private static func path(_ parts: ArraySlice<String>) -> (String, Int) {
+        var rest = parts
+        var depth = 0
+        while rest.last == "base_layer" {
+            rest = rest.dropLast()
+            depth += 1
+        }
+        return (rest.filter { $0 != "base_layer" }.joined(separator: "."), depth)
+    }
+}

@@ -1,0 +1,84 @@
+import Files
+import Problems
+import Safetensors
+
+/// Finds the two files of an adapter.
+struct AdapterLocation {
+    static let tensorName = "adapter_model.safetensors"
+    static let pickleName = "adapter_model.bin"
+    static let configName = "adapter_config.json"
+    /// No config that PEFT writes comes near this size.
+    static let configLimit = 16 << 20
+
+    let file: SafetensorsFile
+    let configPath: String
+    let configBytes: [UInt8]
+
+    init(path: String) throws(Problem) {
+        switch Directory.kind(of: path) {
+        case nil:
+            throw Problem(
+                .missing, "no-adapter", file: path, "does not exist",
+                hint: "name a directory that PEFT saved, or its adapter_model.safetensors")
+        case .directory: try self.init(directory: Directory(path: path))
+        default: try self.init(file: path)
+        }
+    }
+
+    private init(directory: Directory) throws(Problem) {
+        let entries = try directory.entries()
+        let names = Set(entries.map(\.name))
+        guard names.contains(Self.tensorName) else { throw try Self.absent(directory, entries) }
+        guard names.contains(Self.configName) else { throw Self.configAbsent(directory.path) }
+        file = try SafetensorsFile(directory.openFile(Self.tensorName))
+        configPath = directory.path(of: Self.configName)
+        configBytes = try directory.openFile(Self.configName).readAll(limit: Self.configLimit)
+    }
+
+    private init(file path: String) throws(Problem) {
+        if path.hasSuffix(".bin") || path.hasSuffix(".pt") || path.hasSuffix(".pth") { throw Self.pickle(path) }
+        file = try SafetensorsFile(path: path)
+        let parent = parentPath(of: path)
+        let name = parent == "." && !path.hasPrefix("./") ? Self.configName : "\(parent)/\(Self.configName)"
+        guard Directory.kind(of: name) == .file else { throw Self.configAbsent(parent) }
+        configPath = name
+        configBytes = try InputFile(path: name).readAll(limit: Self.configLimit)
+    }
+
+    private static func absent(_ directory: Directory, _ entries: [DirectoryEntry]) throws(Problem) -> Problem {
+        if entries.contains(where: { $0.name == pickleName }) { return pickle(directory.path(of: pickleName)) }
+        var nested: [String] = []
+        for entry in entries where entry.kind == .directory {
+            let inside = try? directory.openDirectory(entry.name).entries()
+            if inside?.contains(where: { $0.name == tensorName }) == true {
+                nested.append(directory.path(of: entry.name))
+            }
+        }
+        if !nested.isEmpty {
+            return Problem(
+                .missing, "no-adapter", file: directory.path, "holds no adapter itself, but its subdirectories do",
+                hint: "name one of them: " + nested.joined(separator: ", "))
+        }
+        let isModel = entries.contains { $0.name == "config.json" || $0.name == "model.safetensors" }
+        return Problem(
+            .missing, "no-adapter", file: directory.path, "holds no \(tensorName)",
+            hint: isModel
+                ? "this looks like a model; the order is: BASE first, then the adapter"
+                : "name a directory that PEFT's save_pretrained wrote")
+    }
+
+    private static func configAbsent(_ path: String) -> Problem {
+        Problem(
+            .missing, "no-config", file: path, "holds no \(configName), and without it the scale of the adapter is unknown",
+            hint: "copy the \(configName) that was saved with the adapter to the same directory")
+    }
+
+    private static func pickle(_ path: String) -> Problem {
+        Problem(
+            .malformed, "pickle", file: path,
+            "is a Python pickle, which can run code when it is loaded, so it is never read here",
+            hint: "convert it once where you trust it: python -c \"import torch, safetensors.torch as s; "
+                + "s.save_file({k: v.contiguous() for k, v in torch.load('adapter_model.bin', weights_only=True).items()}, "
+                + "'adapter_model.safetensors')\"")
+    }
+}

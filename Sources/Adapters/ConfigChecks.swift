@@ -1,0 +1,120 @@
+import Problems
+import Safetensors
+
+/// Holds the config of an adapter against its tensors and the base.
+struct ConfigChecks {
+    let adapter: Adapter
+    let base: Checkpoint
+    let scales: ScaleResolver
+    /// Whether every name of the adapter is a name of the base, so that the base's names can be asked for more.
+    let sawOnlyExactNames: Bool
+
+    func problems() -> [Problem] {
+        patterns() + targets() + identity()
+    }
+
+    private func make(_ severity: Problem.Severity, _ code: String, _ message: String, hint: String? = nil) -> Problem {
+        Problem(severity, .incompatible, code, file: adapter.configPath, message, hint: hint)
+    }
+
+    /// The paths that patterns are matched with: those of modules, and of parameters of fused experts.
+    private var patternPaths: [String] {
+        adapter.modules.flatMap { module -> [String] in
+            let parameters = adapter.config.targetParameters.filter { target in
+                guard let dot = target.lastIndex(of: ".") else { return false }
+                return module.path == target[..<dot] || module.path.hasSuffix("." + target[..<dot])
+            }
+            let names = parameters.compactMap { $0.split(separator: ".").last }
+            return names.isEmpty ? [module.path] : names.map { "\(module.path).\($0)" }
+        }
+    }
+
+    private func patterns() -> [Problem] {
+        let found = scales.audit(patternPaths)
+        let unused = found.unused.map { field, key in
+            make(
+                .error, "unused-pattern", "'\(field)' has '\(key)', which matches no module of the adapter",
+                hint: "correct the name; if it really means nothing, say --allow unused-pattern")
+        }
+        let overlaps = found.overlaps.map { field, first, second in
+            make(
+                .warning, "overlapping-patterns",
+                "'\(field)' has '\(first)' and '\(second)', which match the same module with different values: the first counts",
+                hint: "PEFT sorts these keys when it saves, so the order in training may have been another")
+        }
+        return unused + overlaps
+    }
+
+    private func targets() -> [Problem] {
+        let matcher: TargetMatcher
+        do throws(Problem) {
+            matcher = try TargetMatcher(config: adapter.config)
+        } catch {
+            return [error.at(file: adapter.configPath)]
+        }
+        var result: [Problem] = []
+        let parameters = adapter.config.targetParameters.compactMap { $0.lastIndex(of: ".").map { $0 } == nil ? nil : $0 }
+        for module in adapter.modules {
+            let isParameter = parameters.contains { target in
+                let owner = target.split(separator: ".").dropLast().joined(separator: ".")
+                return module.path == owner || module.path.hasSuffix("." + owner)
+            }
+            guard !isParameter, !isTargeted(module.path, matcher) else { continue }
+            result.append(
+                Problem(
+                    .incompatible, "not-targeted", file: adapter.file.path, tensor: module.down.name,
+                    "belongs to '\(module.path)', which the config's 'target_modules' does not name",
+                    hint: "PEFT would ignore it: correct the config, or say --allow not-targeted to use it"))
+        }
+        return result + unusedTargets() + missing(matcher)
+    }
+
+    private func isTargeted(_ path: String, _ matcher: TargetMatcher) -> Bool {
+        if matcher.targets(path) != false { return true }
+        // PEFT adapts the output projection together with the attention module around it.
+        return path.hasSuffix(".out_proj") && matcher.targets(String(path.dropLast(9))) == true
+    }
+
+    private func unusedTargets() -> [Problem] {
+        guard case .names(let names) = adapter.config.targetModules else { return [] }
+        let unused = names.filter { name in
+            !adapter.modules.contains { $0.path == name || $0.path.hasSuffix("." + name) }
+        }
+        if unused.isEmpty || unused.count == names.count { return [] }
+        return [
+            make(
+                .note, "unused-target", "'target_modules' names \(unused.sorted().joined(separator: ", ")), for which the "
+                    + "adapter has no weights")
+        ]
+    }
+
+    /// Modules of the base that the config targets but the adapter has no weights for: PEFT leaves those as they are.
+    private func missing(_ matcher: TargetMatcher) -> [Problem] {
+        guard sawOnlyExactNames, !adapter.modules.isEmpty else { return [] }
+        let present = Set(adapter.modules.map(\.path))
+        var absent: [String] = []
+        for entry in base.tensors where entry.info.shape.count >= 2 && entry.info.name.hasSuffix(".weight") {
+            let path = String(entry.info.name.dropLast(7))
+            if !present.contains(path), matcher.targets(path) == true { absent.append(path) }
+        }
+        guard let first = absent.min() else { return [] }
+        return [
+            make(
+                .warning, "missing-module",
+                "'target_modules' also matches \(absent.count) modules of the base that the adapter has no weights for, "
+                    + "'\(first)' first", hint: "they stay as they are; if that is not intended, the adapter is incomplete")
+        ]
+    }
+
+    /// The base's name is only a hint: it is often a path of the machine that trained the adapter.
+    private func identity() -> [Problem] {
+        let traits = BaseTraits(base)
+        guard let wanted = adapter.config.baseModel, let found = traits.name, !found.isEmpty, wanted != found else {
+            return []
+        }
+        return [
+            make(
+                .note, "base-name", "names the base '\(wanted)', while the base's own config.json says '\(found)'")
+        ]
+    }
+}

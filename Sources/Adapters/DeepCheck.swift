@@ -1,0 +1,73 @@
+import CKernels
+import Files
+import Problems
+import Safetensors
+import Tensors
+
+/// Reads the data of an adapter, and of the base's tensors that it touches, for what headers cannot show.
+public enum DeepCheck {
+    /// Reads all tensors of `adapter`: values that are not finite are errors, a zero up projection is worth a warning.
+    public static func problems(of adapter: Adapter, progress: (Int) -> Void = { _ in }) throws(Problem) -> [Problem] {
+        var result: [Problem] = []
+        let ups = Set(adapter.modules.map(\.up.name))
+        for tensor in adapter.file.header.tensors where tensor.dtype.kernel != nil {
+            let found = try TensorValues.scan(adapter.file, tensor)
+            if found.nonFinite > 0 {
+                result.append(
+                    Problem(
+                        .incompatible, "non-finite", file: adapter.file.path, tensor: tensor.name,
+                        "has \(found.nonFinite) of \(tensor.elementCount) values that are NaN or infinite",
+                        hint: "training diverged or the file was damaged: use an earlier checkpoint of the adapter"))
+            } else if found.allZero, ups.contains(tensor.name), tensor.elementCount > 0 {
+                result.append(
+                    Problem(
+                        .warning, .incompatible, "zero-delta", file: adapter.file.path, tensor: tensor.name,
+                        "is all zero \(tensor.shape), so this module changes nothing",
+                        hint: "an untrained adapter looks like this: is it the right checkpoint?"))
+            }
+            progress(tensor.byteCount)
+        }
+        return result
+    }
+
+    /// Reads the base's tensors that any of `resolutions` touches.
+    public static func problems(
+        of base: Checkpoint, touchedBy resolutions: [Resolution], progress: (Int) -> Void = { _ in }
+    ) throws(Problem) -> [Problem] {
+        let names = Set(resolutions.flatMap(\.updates).compactMap(\.source))
+        var result: [Problem] = []
+        for entry in base.tensors where names.contains(entry.info.name) {
+            guard let kernel = entry.info.dtype.kernel else { continue }
+            let file = base.shards[entry.shard].file
+            let count = try nonFinite(file, entry.info, kernel)
+            progress(entry.info.byteCount)
+            guard count > 0 else { continue }
+            result.append(
+                Problem(
+                    .incompatible, "non-finite", file: file.path, tensor: entry.info.name,
+                    "has \(count) of \(entry.info.elementCount) values that are NaN or infinite",
+                    hint: "the base is damaged: download it again"))
+        }
+        return result
+    }
+
+    /// Bytes that `problems(of:touchedBy:)` reads.
+    public static func bytes(of base: Checkpoint, touchedBy resolutions: [Resolution]) -> Int {
+        let names = Set(resolutions.flatMap(\.updates).compactMap(\.source))
+        return base.tensors.reduce(0) { $0 + (names.contains($1.info.name) ? $1.info.byteCount : 0) }
+    }
+
+    private static func nonFinite(
+        _ file: SafetensorsFile, _ tensor: TensorInfo, _ kernel: ak_dtype
+    ) throws(Problem) -> Int {
+        let size = tensor.dtype.bits / 8
+        let piece = 4 << 20
+        var total = 0
+        for start in stride(from: 0, to: tensor.byteCount, by: piece) {
+            try checkInterrupted()
+            let bytes = try file.read(tensor, bytes: start..<min(tensor.byteCount, start + piece))
+            total += unsafe bytes.withUnsafeBytes { unsafe ak_nonfinite(kernel, $0.baseAddress, $0.count / size) }
+        }
+        return total
+    }
+}

@@ -1,0 +1,230 @@
+import Files
+import Problems
+import Safetensors
+import Tensors
+
+/// Holds a merged model against its base and adapters: a second, plain way to the same weights.
+///
+/// Nothing of the merge engine is used: each weight is W + Σ weight·scale·Σₖ B·A by a loop in double precision, rounded
+/// once. It takes long, and agrees to the last bit with a merge that is right.
+public struct MergedComparison: Sendable {
+    /// Tensors that the adapters change.
+    public private(set) var tensors = 0
+    /// Their elements.
+    public private(set) var elements = 0
+    /// Elements that are equal to the last bit.
+    public private(set) var exact = 0
+    /// The largest distance in steps of the dtype (units in the last place).
+    public private(set) var largestSteps = 0
+    /// The largest distance relative to the largest weight of its tensor.
+    public private(set) var largestRelative = 0.0
+    /// Tensors that are absent, have the wrong shape, or are no merge of these inputs.
+    public private(set) var problems: [Problem] = []
+
+    /// Distances up to this are a matter of how another program rounds, not of what it merged.
+    private static let tolerance = 1e-5
+
+    /// An empty comparison.
+    public init() {}
+
+    /// Compares all tensors of `merged`; those that no adapter changes must be equal to the base's byte for byte.
+    public init(
+        base: Checkpoint, adapters: [(adapter: Adapter, weight: Double, resolution: Resolution)], merged: Checkpoint,
+        progress: (Int) -> Void = { _ in }
+    ) throws(Problem) {
+        var updates: [String: [(Adapter, Double, TensorUpdate)]] = [:]
+        for entry in adapters {
+            for update in entry.resolution.updates {
+                updates[update.name, default: []].append((entry.adapter, entry.weight, update))
+            }
+        }
+        for entry in base.tensors {
+            guard let place = merged.lookup(entry.info.name) else {
+                report(merged, entry.info.name, "is missing in the merged model")
+                continue
+            }
+            let file = merged.shards[place.shard].file
+            progress(place.info.byteCount)
+            if let changes = updates[entry.info.name] {
+                try compare(base, changes, file, place.info, merged)
+            } else {
+                let own = base.shards[entry.shard].file
+                guard place.info.shape == entry.info.shape, place.info.dtype.kernel == nil || entry.info.dtype.kernel != nil
+                else {
+                    report(merged, entry.info.name, "has shape \(place.info.shape) instead of \(entry.info.shape)")
+                    continue
+                }
+                let same = try same(own, entry.info, file, place.info)
+                if !same { report(merged, entry.info.name, "differs from the base, though no adapter changes it") }
+            }
+        }
+        for (name, changes) in updates where base.lookup(name) == nil {
+            guard let place = merged.lookup(name) else {
+                report(merged, name, "is missing in the merged model")
+                continue
+            }
+            try compare(base, changes, merged.shards[place.shard].file, place.info, merged)
+        }
+    }
+
+    private func same(
+        _ a: SafetensorsFile, _ left: TensorInfo, _ b: SafetensorsFile, _ right: TensorInfo
+    ) throws(Problem) -> Bool {
+        if left.dtype == right.dtype { return try a.read(left) == b.read(right) }
+        guard left.dtype.kernel != nil, right.dtype.kernel != nil else { return false }
+        return try TensorValues.equal(a, left, b, right, roundingTo: right.dtype)
+    }
+
+    private mutating func report(_ merged: Checkpoint, _ name: String, _ message: String) {
+        problems.append(
+            Problem(
+                .incompatible, "not-this-merge", file: merged.path, tensor: name, message,
+                hint: "merge again: adapter-merge BASE ADAPTER -o OUT"))
+    }
+
+    private mutating func compare(
+        _ base: Checkpoint, _ changes: [(Adapter, Double, TensorUpdate)], _ file: SafetensorsFile, _ info: TensorInfo,
+        _ merged: Checkpoint
+    ) throws(Problem) {
+        try checkInterrupted()
+        tensors += 1
+        guard let expected = try Expectation(base: base, changes: changes)?.values, info.dtype.kernel != nil else {
+            return report(merged, info.name, "belongs to a kind of update that cannot be compared here")
+        }
+        guard expected.count == info.elementCount else {
+            return report(merged, info.name, "has shape \(info.shape), which is not that of the merge")
+        }
+        let found = try TensorValues.doubles(file.read(info), info.dtype)
+        let rounded = try TensorValues.doubles(TensorValues.rounded(expected, to: info.dtype), info.dtype)
+        var largest = 0.0
+        var distance = 0.0
+        elements += found.count
+        for at in found.indices {
+            if found[at] == rounded[at] || (found[at].isNaN && rounded[at].isNaN) {
+                exact += 1
+            } else {
+                distance = max(distance, abs(found[at] - expected[at]))
+                largestSteps = max(largestSteps, Self.steps(found[at], rounded[at], info.dtype))
+            }
+            largest = max(largest, abs(expected[at]))
+        }
+        let relative = largest > 0 ? distance / largest : distance
+        largestRelative = max(largestRelative, relative)
+        let step = Self.relativeStep(info.dtype)
+        guard relative <= max(Self.tolerance, 2 * step) else {
+            return report(merged, info.name, "is up to \(relative) of its largest weight away from the merge")
+        }
+    }
+
+    private static func relativeStep(_ dtype: DType) -> Double {
+        switch dtype {
+        case .bf16: 1.0 / 256
+        case .f16: 1.0 / 2048
+        case .f8E4M3: 1.0 / 16
+        case .f8E5M2: 1.0 / 8
+        default: 0
+        }
+    }
+
+    /// How many representable numbers lie between two numbers of a dtype, at most a billion.
+    private static func steps(_ a: Double, _ b: Double, _ dtype: DType) -> Int {
+        guard a.isFinite, b.isFinite else { return 1_000_000_000 }
+        let (digits, smallest): (Int, Int) =
+            switch dtype {
+            case .bf16: (7, -133)
+            case .f16: (10, -24)
+            case .f8E4M3: (3, -9)
+            case .f8E5M2: (2, -16)
+            case .f64: (52, -1074)
+            default: (23, -149)
+            }
+        let exponent = max(abs(a), abs(b)).exponent
+        let unit = Double(sign: .plus, exponent: max(Int(exponent) - digits, smallest), significand: 1)
+        return Int(min(1e9, (abs(a - b) / unit).rounded(.up)))
+    }
+}
+
+/// The values of one merged tensor by plain loops.
+private struct Expectation {
+    let values: [Double]
+
+    init?(base: Checkpoint, changes: [(Adapter, Double, TensorUpdate)]) throws(Problem) {
+        var start: [Double] = []
+        if let source = changes.first?.2.source, let place = base.lookup(source) {
+            let info = place.info
+            // FP8 with scales is not dense: its stored numbers are not its weights.
+            guard info.dtype.bits > 8 || base.lookup(source + "_scale_inv") == nil && base.lookup(source + "_scale") == nil
+            else { return nil }
+            start = try TensorValues.doubles(base.shards[place.shard].file.read(info), info.dtype)
+        }
+        for (adapter, _, update) in changes {
+            if let tensor = update.replacement { start = try TensorValues.doubles(adapter.file.read(tensor), tensor.dtype) }
+            guard let rows = update.tokenRows else { continue }
+            let new = try TensorValues.doubles(adapter.file.read(rows.tensor), rows.tensor.dtype)
+            let width = rows.tensor.shape[1]
+            for (at, row) in rows.rows.enumerated() {
+                for j in 0..<width { start[row * width + j] = new[at * width + j] }
+            }
+        }
+        let pristine = start
+        for (adapter, weight, update) in changes {
+            if let addition = update.addition {
+                let vector = try TensorValues.doubles(adapter.file.read(addition.tensor), addition.tensor.dtype)
+                for at in vector.indices { start[at] += weight * addition.scale * vector[at] }
+            }
+            for term in update.terms {
+                let delta = try Self.delta(adapter, term, weight)
+                guard let magnitude = term.magnitude else {
+                    for at in delta.indices { start[at] += delta[at] }
+                    continue
+                }
+                let m = try TensorValues.doubles(adapter.file.read(magnitude.tensor), magnitude.tensor.dtype)
+                Self.applyDoRA(&start, pristine, delta, m, term)
+            }
+        }
+        values = start
+    }
+
+    private static func delta(_ adapter: Adapter, _ term: LowRankTerm, _ weight: Double) throws(Problem) -> [Double] {
+        let left = try TensorValues.doubles(adapter.file.read(term.left.tensor), term.left.tensor.dtype)
+        let right = try TensorValues.doubles(adapter.file.read(term.right.tensor), term.right.tensor.dtype)
+        let (view, scale) = (term.view, weight * term.scale)
+        var result = [Double](repeating: 0, count: view.batches * view.rows * view.columns)
+        for e in 0..<view.batches {
+            for i in 0..<view.rows {
+                let target = (e * view.rows + i) * view.columns
+                for k in 0..<term.rank {
+                    let b = left[term.left.offset + e * term.left.batchStride + i * term.left.rowStride + k * term.left.columnStride]
+                    let row = term.right.offset + e * term.right.batchStride + k * term.right.rowStride
+                    for j in 0..<view.columns {
+                        result[target + j] += scale * b * right[row + j * term.right.columnStride]
+                    }
+                }
+            }
+        }
+        return result
+    }
+
+    /// W' = (m/‖W + D‖)·(W + D), added as its difference to W.
+    private static func applyDoRA(
+        _ values: inout [Double], _ pristine: [Double], _ delta: [Double], _ m: [Double], _ term: LowRankTerm
+    ) {
+        let (rows, columns) = (term.view.rows, term.view.columns)
+        let perRow = term.magnitude?.isPerRow == true
+        var sums = [Double](repeating: 0, count: perRow ? rows : columns)
+        for i in 0..<rows {
+            for j in 0..<columns {
+                let v = pristine[i * columns + j] + delta[i * columns + j]
+                sums[perRow ? i : j] += v * v
+            }
+        }
+        for i in 0..<rows {
+            for j in 0..<columns {
+                let at = i * columns + j
+                let output = perRow ? i : j
+                let v = pristine[at] + delta[at]
+                values[at] += m[output] / sums[output].squareRoot() * v - pristine[at]
+            }
+        }
+    }
+}

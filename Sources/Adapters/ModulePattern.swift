@@ -1,0 +1,145 @@
+import Problems
+
+/// A name pattern of an adapter's config, matched as PEFT matches it with Python's `re`.
+struct ModulePattern {
+    /// The pattern as the config writes it.
+    let source: String
+    private let matcher: Matcher
+
+    private enum Matcher {
+        /// The path, or a part of it behind a dot, equals the scalars; `nil` stands for any one character.
+        case suffix([UInt8?])
+        case regex(Regex<AnyRegexOutput>)
+    }
+
+    /// A key of `rank_pattern` or `alpha_pattern`: it matches as `re.match(r"(.*\.)?(KEY)$", path)` does.
+    init(key: String) throws(Problem) {
+        source = key
+        let bytes = Array(key.utf8)
+        // A key of plain characters needs no regex engine; its dots still stand for any character.
+        let isPlain = bytes.allSatisfy { $0 < 0x80 && !#"\^$*+?{}[]|()"#.utf8.contains($0) }
+        matcher =
+            isPlain
+            ? .suffix(bytes.map { $0 == UInt8(ascii: ".") ? nil : $0 })
+            : .regex(try Self.compile(#"(.*\.)?("# + key + ")$", source: key))
+    }
+
+    /// A string that must match the whole path, as `re.fullmatch` does.
+    init(whole pattern: String) throws(Problem) {
+        source = pattern
+        matcher = .regex(try Self.compile("(?:" + pattern + #")\z"#, source: pattern))
+    }
+
+    /// A pattern that must match at the beginning of the path, as `re.match` does.
+    init(prefix pattern: String, source: String) throws(Problem) {
+        self.source = source
+        matcher = .regex(try Self.compile(pattern, source: source))
+    }
+
+    private static func compile(_ pattern: String, source: String) throws(Problem) -> Regex<AnyRegexOutput> {
+        do {
+            return try Regex(pattern).matchingSemantics(.unicodeScalar)
+        } catch {
+            throw Problem(
+                .malformed, "bad-pattern", "the pattern '\(source)' is no regular expression that can be understood here",
+                hint: "write it in the config with plain names or simpler syntax")
+        }
+    }
+
+    /// Whether the pattern matches `path`.
+    func matches(_ path: String) -> Bool {
+        switch matcher {
+        case .suffix(let pattern): Self.suffixMatches(pattern, path)
+        case .regex(let regex): (try? regex.prefixMatch(in: path)) != nil
+        }
+    }
+
+    /// The text of the named group `idx`, if the pattern matches.
+    func index(in path: String) -> Int?? {
+        guard case .regex(let regex) = matcher, let match = try? regex.prefixMatch(in: path) else { return nil }
+        return .some(match["idx"]?.substring.flatMap { Int($0) })
+    }
+
+    private static func suffixMatches(_ pattern: [UInt8?], _ path: String) -> Bool {
+        let bytes = path.utf8
+        guard bytes.count >= pattern.count else { return false }
+        let start = bytes.index(bytes.endIndex, offsetBy: -pattern.count)
+        guard start == bytes.startIndex || bytes[bytes.index(before: start)] == UInt8(ascii: ".") else { return false }
+        for (expected, found) in zip(pattern, bytes[start...]) {
+            if let expected, expected != found { return false }
+        }
+        return true
+    }
+}
+
+/// Which modules a config says are adapted: PEFT's `check_target_module_exists`.
+struct TargetMatcher {
+    private enum Targets {
+        case none
+        case everyLinear
+        case pattern(ModulePattern)
+        case names(Set<String>)
+    }
+
+    private let targets: Targets
+    private let excludedNames: Set<String>
+    private let excludedPattern: ModulePattern?
+    private let saved: [ModulePattern]
+    private let layers: Set<Int>?
+    private let layerPatterns: [ModulePattern]
+
+    init(config: PEFTConfig) throws(Problem) {
+        switch config.targetModules {
+        case .none: targets = .none
+        case .text("all-linear"): targets = .everyLinear
+        case .text(let pattern): targets = .pattern(try ModulePattern(whole: pattern))
+        case .names(let names): targets = .names(Set(names))
+        }
+        switch config.excludeModules {
+        case .none: (excludedNames, excludedPattern) = ([], nil)
+        case .text(let pattern): (excludedNames, excludedPattern) = ([], try ModulePattern(whole: pattern))
+        case .names(let names): (excludedNames, excludedPattern) = (Set(names), nil)
+        }
+        saved = try config.modulesToSave.map { (name) throws(Problem) in
+            try ModulePattern(prefix: #"(^|.*\.)"# + name + #"($|\..*)"#, source: name)
+        }
+        layers = config.layersToTransform.isEmpty ? nil : Set(config.layersToTransform)
+        let patterns = config.layersPattern.isEmpty
+            ? [#".*?\.[^.]*\.(?<idx>\d+)\."#] : config.layersPattern.map { #"(?:^|.*?\.)"# + $0 + #"\.(?<idx>\d+)\."# }
+        layerPatterns = try patterns.map { (text) throws(Problem) in try ModulePattern(prefix: text, source: text) }
+    }
+
+    /// Whether the config names the module at `path`; `nil` where that depends on the module's class.
+    func targets(_ path: String) -> Bool? {
+        if Self.named(excludedNames, path) || excludedPattern?.matches(path) == true { return false }
+        if saved.contains(where: { $0.matches(path) }) { return false }
+        switch targets {
+        case .none: return false
+        case .everyLinear: return nil
+        case .pattern(let pattern): return pattern.matches(path)
+        case .names(let names):
+            if names.contains(path) { return true }
+            return Self.named(names, path) && layerAllowed(path)
+        }
+    }
+
+    private func layerAllowed(_ path: String) -> Bool {
+        guard let layers else { return true }
+        for pattern in layerPatterns {
+            if let index = pattern.index(in: path) { return index.map(layers.contains) ?? false }
+        }
+        return false
+    }
+
+    /// Whether `path` is one of `names`, or ends in one of them behind a dot.
+    private static func named(_ names: Set<String>, _ path: String) -> Bool {
+        if names.isEmpty { return false }
+        if names.contains(path) { return true }
+        var rest = path[...]
+        while let dot = rest.firstIndex(of: ".") {
+            rest = rest[rest.index(after: dot)...]
+            if names.contains(String(rest)) { return true }
+        }
+        return false
+    }
+}

@@ -1,0 +1,28 @@
+import Problems
+
+/// PEFT methods that are recognised but not merged here, each with its reason.
+public enum OtherMethods {
+    /// The reason why an adapter of `type` is not merged; `nil` for LoRA.
+    public static func reason(type: String) -> String? {
+        switch type {
+        case "LORA", "TRAINABLE_TOKENS": nil
+        case "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE":
+            "it is learned input, not a change of weights, so there is nothing to merge"
+        case "ADAPTION_PROMPT": "it adds attention over learned prompts, which is no change of weights"
+        case "XLORA", "POLY": "it mixes several adapters for each input, so there is nothing fixed to merge"
+        case "SHADOW", "LILY", "SUPERTUNING": "it adds layers beside the model, which is no change of weights"
+        case "ADALORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "VERA", "PVERA", "LN_TUNING", "RANDLORA",
+            "FOURIERFT", "WAVEFT", "VBLORA", "C3A", "SHIRA", "ROAD", "GRALORA", "DELORA", "MISS", "BONE", "HIRA",
+            "GLORA", "TINYLORA", "FROD", "UNILORA", "PSOFT", "PEANUT", "OSF", "DEFT", "ADAMSS", "BEFT":
+            "its weights are no product B·A, and its own rule is not read here"
+        default: "this method is not known here"
+        }
+    }
+
+    static func refusal(type: String, file: String) -> Problem {
+        Problem(
+            .incompatible, "not-lora", file: file,
+            "peft_type is \(type): \(reason(type: type) ?? "it is not LoRA")",
+            hint: "adapter-inspect shows what it holds; LoRA and trainable tokens can be verified and merged")
+    }
+}

@@ -1,0 +1,279 @@
+import Problems
+import Safetensors
+
+/// What one adapter does to one base: every tensor it changes, and everything that is wrong with the pair.
+public struct Resolution: Sendable {
+    /// Changes, in the order of the tensors' names.
+    public fileprivate(set) var updates: [TensorUpdate] = []
+    /// What was found, in the order it was found.
+    public fileprivate(set) var problems: [Problem] = []
+    /// Modules whose names had to be matched by their ends, as (adapter's, base's) names.
+    public fileprivate(set) var renamed: [(adapter: String, base: String)] = []
+    /// What the base is.
+    public let traits: BaseTraits
+    /// Whether the merged model stores an output head that the base shares with its embedding.
+    public fileprivate(set) var unties = false
+
+    /// Matches `adapter` with `base`, from headers and configs alone.
+    public init(adapter: Adapter, base: Checkpoint) {
+        traits = BaseTraits(base)
+        var resolver = Resolver(adapter: adapter, base: base, traits: traits)
+        resolver.run()
+        updates = resolver.updates.values.sorted { $0.name < $1.name }
+        problems = adapter.problems + resolver.problems
+        renamed = resolver.renamed
+        unties = resolver.unties
+    }
+
+    /// Whether nothing stands against a merge.
+    public var fits: Bool { !problems.contains { $0.severity == .error } }
+}
+
+/// Walks through an adapter and finds the place of each part in the base.
+struct Resolver {
+    let adapter: Adapter
+    let base: Checkpoint
+    let traits: BaseTraits
+    let names: BaseNames
+    let scales: ScaleResolver
+    var updates: [String: TensorUpdate] = [:]
+    var problems: [Problem] = []
+    var renamed: [(adapter: String, base: String)] = []
+    /// Base tensors that a low-rank delta already goes to, by the module that named them.
+    var owners: [String: String] = [:]
+    /// Linear modules with in = out, whose orientation is decided last.
+    var undecided: [(module: AdapterModule, weight: TensorInfo)] = []
+    var orientationVotes = (rows: 0, columns: 0)
+    /// Whether embedding and tied head part.
+    var unties = false
+
+    init(adapter: Adapter, base: Checkpoint, traits: BaseTraits) {
+        self.adapter = adapter
+        self.base = base
+        self.traits = traits
+        names = BaseNames(base)
+        scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
+    }
+
+    mutating func run() {
+        guard adapter.config.type == "LORA" else { return }
+        problems += scales.problems
+        if let method = traits.refusedQuantization {
+            problems.append(
+                Problem(
+                    .incompatible, "quantized-base", file: base.path,
+                    "is quantised with '\(method)', and a delta cannot be added to packed integers",
+                    hint: "merge into the original 16-bit model, then quantise the result again"))
+            return
+        }
+        for replacement in adapter.replacements { place(replacement) }
+        for rows in adapter.tokenRows { place(rows) }
+        var experts: [String: [AdapterModule]] = [:]
+        for module in adapter.modules {
+            if isParameterTarget(module) {
+                experts[module.path, default: []].append(module)
+            } else {
+                place(module)
+            }
+        }
+        for (path, modules) in experts.sorted(by: { $0.key < $1.key }) { placeParameters(path, modules) }
+        decideSquares()
+        let checks = ConfigChecks(adapter: adapter, base: base, scales: scales, sawOnlyExactNames: renamed.isEmpty)
+        problems += checks.problems()
+        TiedHead(traits: traits, adapter: adapter).settle(&self)
+        checkVocabulary()
+    }
+
+    // MARK: Reports
+
+    mutating func error(
+        _ code: String, _ tensor: TensorInfo, _ message: String, hint: String? = nil, severity: Problem.Severity = .error
+    ) {
+        problems.append(
+            Problem(
+                severity, .incompatible, code, file: adapter.file.path, tensor: tensor.name, message, hint: hint))
+    }
+
+    /// Says that no tensor of the base goes by this name.
+    mutating func absent(_ tensor: TensorInfo, _ wanted: String) {
+        let named = adapter.config.baseModel.map { " (the adapter's config names '\($0)')" } ?? ""
+        error(
+            "unmatched-module", tensor, "has no counterpart '\(wanted)' in the base '\(base.path)'",
+            hint: "is this the base that the adapter was trained on\(named)? adapter-inspect lists the names of both")
+    }
+
+    mutating func ambiguous(_ tensor: TensorInfo, _ candidates: [TensorInfo]) {
+        let list = candidates.prefix(4).map { "'\($0.name)'" }.joined(separator: ", ")
+        error(
+            "ambiguous-module", tensor, "could belong to \(candidates.count) tensors of the base: \(list)",
+            hint: "rename the adapter's tensors to the base's names")
+    }
+
+    mutating func note(_ adapterName: String, _ baseName: String) {
+        if adapterName != baseName { renamed.append((adapterName, baseName)) }
+    }
+
+    /// The update of a base tensor, begun if there is none.
+    mutating func update(_ weight: TensorInfo, _ change: (inout TensorUpdate) -> Void) {
+        var entry = updates[weight.name] ?? TensorUpdate(name: weight.name, source: weight.name, shape: weight.shape)
+        change(&entry)
+        updates[weight.name] = entry
+    }
+
+    // MARK: Low-rank pairs
+
+    private func isParameterTarget(_ module: AdapterModule) -> Bool {
+        adapter.config.targetParameters.contains { target in
+            guard let dot = target.lastIndex(of: ".") else { return false }
+            let owner = target[..<dot]
+            return module.path == owner || module.path.hasSuffix("." + owner)
+        }
+    }
+
+    private mutating func place(_ module: AdapterModule) {
+        let rank = scales.rank(of: module.path)
+        guard module.depth == 0 else {
+            return error(
+                "foreign-tensor", module.down, "stands under 'base_layer', but the config names no target_parameters for it")
+        }
+        checkRank(module, expected: rank)
+        let fits = { (shape: [Int]) in ModuleFit(module, shape: self.shapeAfterReplacement(module, shape), rank: rank) != nil }
+        var answer = names.find(module.path + ".weight", fits: fits)
+        if case .absent = answer {
+            // torch's MultiheadAttention keeps q, k and v in one parameter of its own.
+            answer = names.find(module.path + ".in_proj_weight", fits: fits)
+        }
+        switch answer {
+        case .found(let weight):
+            note(module.path, String(weight.name.prefix { _ in true }.dropLast(7)))
+            claim(module, weight, rank: rank)
+        case .wrongShape(let candidates):
+            if candidates.count > 1 { return ambiguous(module.down, candidates) }
+            let found = FitExplanation.explain(
+                module, base: candidates[0], rank: rank, baseModel: adapter.config.baseModel)
+            error("shape-mismatch", found.tensor, found.message, hint: found.hint)
+        case .ambiguous(let candidates): ambiguous(module.down, candidates)
+        case .absent: placeAbsent(module)
+        }
+    }
+
+    /// An embedding whose vocabulary the adapter changes is measured by its new shape.
+    private func shapeAfterReplacement(_ module: AdapterModule, _ shape: [Int]) -> [Int] {
+        adapter.replacements.first { $0.module == module.path && $0.parameter == "weight" }?.tensor.shape ?? shape
+    }
+
+    private mutating func placeAbsent(_ module: AdapterModule) {
+        if TiedHead.isHead(module.path), traits.isTied { return }  // The tied head is settled at the end.
+        let packed = ["qweight", "weight_packed", "SCB", "W_q", "scales"].first {
+            base.lookup(module.path + "." + $0) != nil
+        }
+        if let packed {
+            return error(
+                "quantized-base", module.down, "belongs to a module whose weight is quantised ('\(module.path).\(packed)')",
+                hint: "merge into the original 16-bit model, then quantise the result again")
+        }
+        absent(module.down, module.path + ".weight")
+    }
+
+    mutating func checkRank(_ module: AdapterModule, expected: Int) {
+        guard module.down.shape.count >= 2, module.up.shape.count >= 2 else { return }
+        let (a, b) = (module.down.shape[0], module.up.shape[1])
+        guard a == b, a != expected else { return }
+        error(
+            "rank-mismatch", module.down, "shape \(module.down.shape) has rank \(a), but the config says rank \(expected)",
+            hint: "correct 'r' or 'rank_pattern' in \(adapter.configPath): the scale alpha/rank depends on it")
+    }
+
+    private mutating func claim(_ module: AdapterModule, _ weight: TensorInfo, rank: Int) {
+        if let owner = owners[weight.name] {
+            return error(
+                "ambiguous-module", module.down, "goes to '\(weight.name)', which '\(owner)' changes already",
+                hint: "rename the adapter's tensors to the base's names")
+        }
+        owners[weight.name] = module.path
+        guard weight.dtype.isFloat, weight.dtype.bits >= 8 else {
+            return error(
+                "quantized-base", module.down, "belongs to '\(weight.name)', which is \(weight.dtype.rawValue)",
+                hint: "merge into the original 16-bit model, then quantise the result again")
+        }
+        let shape = shapeAfterReplacement(module, weight.shape)
+        switch ModuleFit(module, shape: shape, rank: rank) {
+        case .groups:
+            error(
+                "grouped-convolution", module.up, "belongs to a convolution with groups, for which no merge is defined",
+                hint: "serve it as an adapter")
+        case .square where !module.isEmbedding: undecided.append((module, weight))
+        case .rowsAreOutputs where module.down.shape.count == 2:
+            orientationVotes.rows += 1
+            add(module, weight, .rowsAreOutputs)
+        case .columnsAreOutputs:
+            orientationVotes.columns += 1
+            add(module, weight, .columnsAreOutputs)
+        case let fit?: add(module, weight, fit)
+        case nil: break
+        }
+    }
+
+    /// Square weights do not show which way they lie: the architecture does, or their neighbours, or at last the flag.
+    private mutating func decideSquares() {
+        guard !undecided.isEmpty else { return }
+        let votes = OrientationVotes(base: base)
+        for (module, weight) in undecided {
+            let neighbours = votes.around(weight.name)
+            let columns: Bool
+            if traits.usesConv1D {
+                columns = !TiedHead.isHead(module.path)
+            } else if orientationVotes.columns != orientationVotes.rows {
+                columns = orientationVotes.columns > orientationVotes.rows
+            } else {
+                columns = neighbours ?? adapter.config.fanInFanOut
+            }
+            add(module, weight, columns ? .columnsAreOutputs : .rowsAreOutputs)
+        }
+    }
+
+    mutating func add(_ module: AdapterModule, _ weight: TensorInfo, _ fit: ModuleFit) {
+        let term = makeTerm(module, shape: shapeAfterReplacement(module, weight.shape), fit: fit)
+        if let magnitude = module.magnitude {
+            let outputs = term.magnitude?.isPerRow == true ? term.view.rows : term.view.columns
+            guard magnitude.elementCount == outputs else {
+                return error(
+                    "shape-mismatch", magnitude,
+                    "shape \(magnitude.shape) has \(magnitude.elementCount) magnitudes, but '\(weight.name)' "
+                        + "\(weight.shape) has \(outputs) outputs", hint: "the adapter was trained on a different base")
+            }
+        }
+        update(weight) { $0.terms.append(term) }
+        addBias(module, weight)
+    }
+
+    func makeTerm(_ module: AdapterModule, shape: [Int], fit: ModuleFit) -> LowRankTerm {
+        let rank = module.down.shape[0]
+        let (view, left, right) = FactorBuilder.build(module, fit: fit, shape: shape, rank: rank)
+        let alpha = scales.alpha(of: module.path)
+        let isPerRow = fit != .columnsAreOutputs && fit != .embedding
+        // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
+        return LowRankTerm(
+            module: module.path, left: left, right: right, rank: rank, alpha: alpha,
+            scale: adapter.config.scale(rank: scales.rank(of: module.path), alpha: alpha), view: view,
+            magnitude: module.magnitude.map { Magnitude(tensor: $0, isPerRow: isPerRow) })
+    }
+
+    private mutating func addBias(_ module: AdapterModule, _ weight: TensorInfo) {
+        guard let bias = module.upBias else { return }
+        let name = weight.name.hasSuffix(".weight") ? String(weight.name.dropLast(6)) + "bias" : weight.name
+        guard let target = base.lookup(name)?.info else {
+            return error(
+                "no-bias", bias, "adds to a bias, but the base has no '\(name)'",
+                hint: "a bias cannot be added to this architecture: train with lora_bias=False")
+        }
+        guard target.shape == bias.shape else {
+            return error(
+                "shape-mismatch", bias, "shape \(bias.shape) does not fit '\(name)' \(target.shape)",
+                hint: "the adapter was trained on a different base")
+        }
+        let scale = adapter.config.scale(
+            rank: scales.rank(of: module.path), alpha: scales.alpha(of: module.path))
+        update(target) { $0.addition = (bias, scale) }
+    }
+}

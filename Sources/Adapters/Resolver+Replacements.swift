@@ -1,0 +1,133 @@
+import Problems
+import Safetensors
+
+extension Resolver {
+    /// Finds the place of a parameter that the adapter replaces whole.
+    mutating func place(_ replacement: Replacement) {
+        let tensor = replacement.tensor
+        let name = replacement.module + "." + replacement.parameter
+        let grows = Self.hasVocabulary(replacement.module)
+        let fits = { (shape: [Int]) in
+            shape == tensor.shape || (grows && shape.count == 2 && shape.dropFirst() == tensor.shape.dropFirst())
+        }
+        switch names.find(name, fits: fits) {
+        case .found(let weight):
+            note(name, weight.name)
+            declare(replacement)
+            replace(weight, by: tensor)
+        case .wrongShape(let candidates):
+            if candidates.count > 1 { return ambiguous(tensor, candidates) }
+            error(
+                "shape-mismatch", tensor,
+                "shape \(tensor.shape) was to replace '\(candidates[0].name)' \(candidates[0].shape)",
+                hint: "the adapter was trained on a different base")
+        case .ambiguous(let candidates): ambiguous(tensor, candidates)
+        case .absent: placeNew(replacement, name)
+        }
+    }
+
+    private mutating func replace(_ weight: TensorInfo, by tensor: TensorInfo) {
+        if let other = updates[weight.name]?.replacement {
+            return error("duplicate-tensor", tensor, "replaces '\(weight.name)', and so does '\(other.name)'")
+        }
+        if weight.shape != tensor.shape {
+            problems.append(
+                Problem(
+                    .note, .incompatible, "vocabulary-resized", file: adapter.file.path, tensor: tensor.name,
+                    "changes the vocabulary from \(weight.shape[0]) to \(tensor.shape[0]) rows"))
+        }
+        update(weight) {
+            $0.replacement = tensor
+            $0.shape = tensor.shape
+        }
+    }
+
+    /// A parameter that the base does not have: the tied head, or a new head that the config announces.
+    private mutating func placeNew(_ replacement: Replacement, _ name: String) {
+        let tensor = replacement.tensor
+        if TiedHead.isHead(replacement.module), replacement.parameter == "weight", traits.isTied { return }
+        if replacement.parameter == "bias", !isAnnounced(replacement.module) {
+            return error(
+                "no-bias", tensor, "replaces a bias, but the base has no '\(name)'",
+                hint: "the adapter was trained on a different base")
+        }
+        guard isAnnounced(replacement.module) else { return absent(tensor, name) }
+        var entry = TensorUpdate(name: name, source: nil, shape: tensor.shape)
+        entry.replacement = tensor
+        updates[name] = entry
+        problems.append(
+            Problem(
+                .note, .incompatible, "new-tensor", file: adapter.file.path, tensor: tensor.name,
+                "is new: the base has no '\(name)', so the merged model gets it from the adapter"))
+    }
+
+    /// Whether `modules_to_save` names the module; PEFT adds the heads of classifiers by itself.
+    private func isAnnounced(_ module: String) -> Bool {
+        var announced = adapter.config.modulesToSave
+        if ["SEQ_CLS", "TOKEN_CLS"].contains(adapter.config.taskType ?? "") { announced += ["classifier", "score"] }
+        let parts = module.split(separator: ".")
+        return announced.contains { name in
+            let wanted = name.split(separator: ".")
+            guard wanted.count <= parts.count else { return false }
+            return (0...(parts.count - wanted.count)).contains { parts[$0...].starts(with: wanted) }
+        }
+    }
+
+    private mutating func declare(_ replacement: Replacement) {
+        if replacement.isBaseLayer || isAnnounced(replacement.module) || Self.hasVocabulary(replacement.module) { return }
+        if replacement.parameter == "bias", adapter.config.bias != "none" { return }
+        error(
+            "undeclared-replacement", replacement.tensor,
+            "replaces a whole parameter, but the config announces it neither in 'modules_to_save' nor as a bias",
+            hint: "PEFT loads such a tensor without a word; so it is used here", severity: .warning)
+    }
+
+    /// Whether the module's first dimension is the vocabulary, which an adapter may resize.
+    static func hasVocabulary(_ module: String) -> Bool {
+        let last = String(module.split(separator: ".").last ?? "")
+        return BaseTraits.embeddingNames.contains(last) || BaseTraits.headNames.contains(last)
+    }
+
+    /// Finds the embedding whose rows are replaced.
+    mutating func place(_ rows: TokenRows) {
+        let name = rows.module + ".weight"
+        switch names.find(name, fits: { $0.count == 2 && $0[1] == rows.tensor.shape[1] }) {
+        case .found(let weight):
+            note(name, weight.name)
+            let count = (updates[weight.name]?.shape ?? weight.shape)[0]
+            if let bad = rows.rows.first(where: { !(0..<count).contains($0) }) {
+                return error(
+                    "row-count", rows.tensor, "replaces row \(bad), but '\(weight.name)' has \(count) rows",
+                    hint: "the adapter was trained on a base with a larger vocabulary")
+            }
+            update(weight) { $0.tokenRows = rows }
+        case .wrongShape(let candidates):
+            error(
+                "shape-mismatch", rows.tensor,
+                "shape \(rows.tensor.shape) has rows that do not fit '\(candidates[0].name)' \(candidates[0].shape)",
+                hint: "the adapter was trained on a different base")
+        case .ambiguous(let candidates): ambiguous(rows.tensor, candidates)
+        case .absent: absent(rows.tensor, name)
+        }
+    }
+
+    /// Embedding and head must have the same rows in the end.
+    mutating func checkVocabulary() {
+        let resized = updates.values.filter { update in
+            guard let source = update.source, let weight = base.lookup(source)?.info else { return false }
+            return weight.shape != update.shape
+        }
+        guard let first = resized.min(by: { $0.name < $1.name }), let rows = first.shape.first else { return }
+        for entry in base.tensors {
+            let module = entry.info.name.hasSuffix(".weight") ? String(entry.info.name.dropLast(7)) : ""
+            guard Self.hasVocabulary(module), let source = first.source, let old = base.lookup(source)?.info else { continue }
+            let shape = updates[entry.info.name]?.shape ?? entry.info.shape
+            guard entry.info.shape.first == old.shape.first, shape.first != rows else { continue }
+            problems.append(
+                Problem(
+                    .incompatible, "vocabulary-mismatch", file: adapter.file.path, tensor: first.replacement?.name,
+                    "gives '\(first.name)' \(rows) rows, but '\(entry.info.name)' stays at \(shape.first ?? 0)",
+                    hint: "save the adapter with both embeddings (save_embedding_layers=True)"))
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import Problems
+import Safetensors
+
+/// Rank, alpha and scale of each module, by PEFT's pattern rule: the first key in the file's order that matches wins.
+struct ScaleResolver {
+    private let config: PEFTConfig
+    private let ranks: [(pattern: ModulePattern, value: Int)]
+    private let alphas: [(pattern: ModulePattern, value: Double)]
+    let problems: [Problem]
+
+    init(config: PEFTConfig, file: String) {
+        self.config = config
+        var problems: [Problem] = []
+        ranks = Self.compile(config.rankPattern, file, &problems)
+        alphas = Self.compile(config.alphaPattern, file, &problems)
+        self.problems = problems
+    }
+
+    private static func compile<V>(
+        _ entries: [(key: String, value: V)], _ file: String, _ problems: inout [Problem]
+    ) -> [(pattern: ModulePattern, value: V)] {
+        var result: [(pattern: ModulePattern, value: V)] = []
+        for entry in entries {
+            do throws(Problem) {
+                result.append((try ModulePattern(key: entry.key), entry.value))
+            } catch {
+                problems.append(error.at(file: file))
+            }
+        }
+        return result
+    }
+
+    func rank(of path: String) -> Int { ranks.first { $0.pattern.matches(path) }?.value ?? config.rank }
+
+    func alpha(of path: String) -> Double { alphas.first { $0.pattern.matches(path) }?.value ?? config.alpha }
+
+    /// Keys that match none of `paths`, and pairs of keys with different values of which only the first counts.
+    func audit(_ paths: [String]) -> (unused: [(field: String, key: String)], overlaps: [(String, String, String)]) {
+        let (a, b) = (Self.audit(ranks, paths), Self.audit(alphas, paths))
+        return (
+            a.unused.map { ("rank_pattern", $0) } + b.unused.map { ("alpha_pattern", $0) },
+            a.overlaps.map { ("rank_pattern", $0, $1) } + b.overlaps.map { ("alpha_pattern", $0, $1) }
+        )
+    }
+
+    private static func audit<V: Equatable>(_ entries: [(pattern: ModulePattern, value: V)], _ paths: [String])
+        -> (unused: [String], overlaps: [(String, String)])
+    {
+        var used = [Bool](repeating: false, count: entries.count)
+        var overlaps: [(String, String)] = []
+        for path in paths {
+            let hits = entries.indices.filter { entries[$0].pattern.matches(path) }
+            for hit in hits { used[hit] = true }
+            guard let first = hits.first else { continue }
+            for other in hits.dropFirst() where entries[other].value != entries[first].value {
+                let pair = (entries[first].pattern.source, entries[other].pattern.source)
+                if !overlaps.contains(where: { $0 == pair }) { overlaps.append(pair) }
+            }
+        }
+        return (entries.indices.filter { !used[$0] }.map { entries[$0].pattern.source }, overlaps)
+    }
+}
+
+/// Which way linear weights lie in a base, as their biases show: a bias has one number for each output.
+struct OrientationVotes {
+    private let base: Checkpoint
+
+    init(base: Checkpoint) { self.base = base }
+
+    /// Whether the weights of the same layer as `name` have their outputs in columns; `nil` if nothing shows it.
+    func around(_ name: String) -> Bool? {
+        let block = name.prefix(name.count - BaseNames.tail(name).count)
+        var votes = (rows: 0, columns: 0)
+        for entry in base.tensors {
+            let weight = entry.info
+            guard weight.shape.count == 2, weight.shape[0] != weight.shape[1] else { continue }
+            guard weight.name.hasSuffix(".weight"), weight.name.hasPrefix(block) else { continue }
+            guard let bias = base.lookup(String(weight.name.dropLast(6)) + "bias")?.info else { continue }
+            if bias.shape == [weight.shape[0]] { votes.rows += 1 }
+            if bias.shape == [weight.shape[1]] { votes.columns += 1 }
+        }
+        return votes.rows == votes.columns ? nil : votes.columns > votes.rows
+    }
+}

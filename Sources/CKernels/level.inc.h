@@ -1,0 +1,29 @@
+/// The body of a level, compiled once for each with other instructions allowed. Whoever includes it defines
+///
+/// - AK_TABLE: the name of the level's function table,
+/// - AK_TILE_VECTORS: vectors of 16 columns in a register tile,
+/// - AK_HAS_FMA, AK_HAS_F16C: whether the instructions may be used.
+///
+/// Everything is static, and inline functions are forced inline, so that no level's code is called by another.
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define AK_INLINE static inline __attribute__((always_inline))
+
+// Wide vectors are passed to forced-inline functions only, so how a call would pass them does not matter.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#include "convert.inc.h"
+#include "vectors.inc.h"
+#include "update16.inc.h"
+#include "delta.inc.h"
+#include "finish.inc.h"
+
+const struct ak_kernels AK_TABLE = {
+    widen_f32, widen_f64, round_f64, nonfinite, update16, delta_f64, finish, row_sumsq, col_sumsq,
+};
+
+#pragma clang diagnostic pop

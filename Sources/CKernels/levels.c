@@ -1,0 +1,127 @@
+/// Picks the instruction level at run time and sends every call there.
+#include "kernels.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic int chosen = -1;
+
+static const char *const names[] = {"baseline", "v3", "v4"};
+enum { LEVELS = sizeof names / sizeof *names };
+
+const char *ak_level_name(int level) { return level >= 0 && level < LEVELS ? names[level] : NULL; }
+
+int ak_level_best(void) {
+#if AK_X86_LEVELS
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")))
+        return AK_LEVEL_BASELINE;
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
+        return AK_LEVEL_V3;
+    return AK_LEVEL_V4;
+#else
+    return AK_LEVEL_BASELINE;
+#endif
+}
+
+/// The level that the environment names, -1 for none; -2 if it names none that can be used.
+static int variable_level(void) {
+    const char *value = getenv("ADAPTERKIT_CPU");
+    if (value == NULL || *value == 0) return -1;
+    for (int level = 0; level <= ak_level_best(); level++)
+        if (strcmp(value, names[level]) == 0) return level;
+    return -2;
+}
+
+bool ak_level_variable_ok(void) { return variable_level() != -2; }
+
+static int default_level(void) {
+    int level = variable_level();
+    return level >= 0 ? level : ak_level_best();
+}
+
+int ak_level(void) {
+    int level = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (level >= 0) return level;
+    // Threads that come here together may all store, but the same value; what was forced meanwhile stands.
+    int unset = -1;
+    level = default_level();
+    return atomic_compare_exchange_strong(&chosen, &unset, level) ? level : unset;
+}
+
+int ak_level_force(int level) {
+    if (level < 0) level = default_level();
+    if (level <= ak_level_best()) atomic_store(&chosen, level);
+    return ak_level();
+}
+
+static const struct ak_kernels *kernels(void) {
+#if AK_X86_LEVELS
+    switch (ak_level()) {
+    case AK_LEVEL_V4: return &ak_kernels_v4;
+    case AK_LEVEL_V3: return &ak_kernels_v3;
+    default: break;
+    }
+#endif
+    return &ak_kernels_baseline;
+}
+
+size_t ak_dtype_size(enum ak_dtype dtype) {
+    switch (dtype) {
+    case AK_F64: return 8;
+    case AK_F32: return 4;
+    case AK_F16:
+    case AK_BF16: return 2;
+    case AK_F8_E4M3:
+    case AK_F8_E5M2: return 1;
+    }
+    return 0;
+}
+
+void ak_widen_f32(enum ak_dtype dtype, const void *src, float *dst, size_t n) {
+    kernels()->widen_f32(dtype, src, dst, n);
+}
+
+void ak_widen_f64(enum ak_dtype dtype, const void *src, double *dst, size_t n) {
+    kernels()->widen_f64(dtype, src, dst, n);
+}
+
+size_t ak_round_f64(enum ak_dtype dtype, const double *src, void *dst, size_t n) {
+    return kernels()->round_f64(dtype, src, dst, n);
+}
+
+size_t ak_nonfinite(enum ak_dtype dtype, const void *src, size_t n) { return kernels()->nonfinite(dtype, src, n); }
+
+size_t ak_update16_scratch(size_t rows, size_t r) {
+    // Two floats of each row, rounded up to whole cache lines, and L in tiles of four rows.
+    size_t padded = (rows + AK_LANES - 1) / AK_LANES * AK_LANES;
+    return (2 * padded + padded * r) * sizeof(float);
+}
+
+void ak_update16(enum ak_dtype dtype, const void *weights, void *out, size_t rows, size_t cols, const float *packed,
+                 const float *colnorm, const double *left, size_t r, void *scratch, struct ak_stats *stats) {
+    kernels()->update16(dtype, weights, out, rows, cols, packed, colnorm, left, r, scratch, stats);
+}
+
+void ak_delta_f64(const double *right, const double *left, size_t rows, size_t r, size_t cols, double *delta) {
+    kernels()->delta_f64(right, left, rows, r, cols, delta);
+}
+
+void ak_finish(enum ak_dtype in, const void *weights, size_t ldw, enum ak_dtype outd, void *out, size_t ldo,
+               size_t rows, size_t cols, const double *delta, size_t ldd, const double *row_factor,
+               const double *col_factor, double in_scale, double out_scale, struct ak_stats *stats) {
+    kernels()->finish(in, weights, ldw, outd, out, ldo, rows, cols, delta, ldd, row_factor, col_factor, in_scale,
+                      out_scale, stats);
+}
+
+void ak_row_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows, size_t cols, const double *delta,
+                  size_t ldd, double in_scale, double *sums) {
+    kernels()->row_sumsq(in, weights, ldw, rows, cols, delta, ldd, in_scale, sums);
+}
+
+void ak_col_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows, size_t cols, const double *delta,
+                  size_t ldd, double in_scale, double *sums) {
+    kernels()->col_sumsq(in, weights, ldw, rows, cols, delta, ldd, in_scale, sums);
+}

@@ -1,0 +1,68 @@
+import Glibc
+import Problems
+
+/// Memory of one worker, used for one block after the other and grown only where a single row needs more.
+@safe final class BlockBuffers {
+    /// Elements of a block that is computed in float32, and in float64.
+    static let narrowElements = 1 << 21
+    static let wideElements = 1 << 18
+    /// Rough bytes of one worker's buffers.
+    static let size = narrowElements * 2 + wideElements * 8 * 4
+
+    private(set) var weights: UnsafeMutableRawBufferPointer
+    private(set) var output: UnsafeMutableRawBufferPointer
+    private(set) var scratch: UnsafeMutableRawBufferPointer
+    private(set) var delta: UnsafeMutableBufferPointer<Double>
+    /// Rows of the scaled left factor.
+    var left: [Double] = []
+
+    init() {
+        unsafe weights = Self.allocate(0)
+        unsafe output = Self.allocate(0)
+        unsafe scratch = Self.allocate(0)
+        unsafe delta = .allocate(capacity: 0)
+    }
+
+    deinit {
+        unsafe weights.deallocate()
+        unsafe output.deallocate()
+        unsafe scratch.deallocate()
+        unsafe delta.deallocate()
+    }
+
+    private static func allocate(_ count: Int) -> UnsafeMutableRawBufferPointer {
+        .allocate(byteCount: max(64, count), alignment: 64)
+    }
+
+    private static func grow(_ buffer: inout UnsafeMutableRawBufferPointer, to count: Int) {
+        guard buffer.count < count else { return }
+        unsafe buffer.deallocate()
+        unsafe buffer = allocate(count)
+    }
+
+    /// Makes room for `count` elements of a delta, whose values are then undefined.
+    func reserveDelta(_ count: Int) {
+        guard unsafe delta.count < count else { return }
+        unsafe delta.deallocate()
+        unsafe delta = .allocate(capacity: count)
+    }
+
+    /// The first `count` bytes of the buffer for weights.
+    func weights(_ count: Int) -> UnsafeMutableRawBufferPointer {
+        unsafe Self.grow(&weights, to: count)
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: weights[..<count])
+    }
+
+    /// The first `count` bytes of the buffer for results.
+    func output(_ count: Int) -> UnsafeMutableRawBufferPointer {
+        unsafe Self.grow(&output, to: count)
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: output[..<count])
+    }
+
+    /// At least `count` bytes of scratch memory.
+    func scratch(_ count: Int) -> UnsafeMutableRawPointer {
+        unsafe Self.grow(&scratch, to: count)
+        guard let base = unsafe scratch.baseAddress else { preconditionFailure("scratch memory is never empty") }
+        return unsafe base
+    }
+}

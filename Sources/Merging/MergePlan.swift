@@ -1,0 +1,140 @@
+import Adapters
+import Files
+import Problems
+import Safetensors
+
+/// One file of weights of the output.
+struct PlannedShard: Sendable {
+    let name: String
+    /// The layout of the file; its metadata is still without digests.
+    let header: Header
+    /// The tensors, in the header's order.
+    let tensors: [PlannedTensor]
+
+    var size: Int { header.dataStart + header.dataLength }
+}
+
+/// Everything a merge will write, known from headers, configs and options alone.
+public struct MergePlan: Sendable {
+    /// The base.
+    public let base: Checkpoint
+    /// The adapters, in the order in which they are summed.
+    public let inputs: [MergeInput]
+    /// How the output is written.
+    public let options: MergeOptions
+    private(set) var shards: [PlannedShard]
+    /// Whether the output needs an index, as a checkpoint of several files does.
+    private(set) var hasIndex: Bool
+    /// Whether every tensor stays in the file that the base has it in.
+    let keepsShards: Bool
+    let provenance: Provenance
+
+    /// Plans the merge of `inputs` into `base`.
+    public init(base: Checkpoint, inputs: [MergeInput], options: MergeOptions) throws(ProblemList) {
+        self.base = base
+        self.inputs = inputs
+        self.options = options
+        provenance = Provenance(base: base, inputs: inputs, version: options.version, digests: options.digests)
+        var builder = PlanBuilder(base: base, inputs: inputs, options: options)
+        let tensors = builder.tensors()
+        guard builder.problems.isEmpty else { throw ProblemList(builder.problems) }
+        keepsShards = options.maxShardSize == nil
+        do throws(Problem) {
+            let groups =
+                keepsShards ? Self.keep(tensors, base: base) : Self.pack(tensors, limit: options.maxShardSize ?? .max)
+            shards = try Self.layOut(groups, base: base, provenance: provenance, options: options)
+        } catch {
+            throw ProblemList([error])
+        }
+        hasIndex = keepsShards ? base.index != nil : shards.count > 1
+    }
+
+    /// Tensors in the base's files; new ones come last in the last file.
+    private static func keep(_ tensors: [PlannedTensor], base: Checkpoint) -> [(name: String, tensors: [PlannedTensor])] {
+        var groups = base.shards.map { (name: $0.name, tensors: [PlannedTensor]()) }
+        for tensor in tensors {
+            let place = base.lookup(tensor.name)?.shard ?? groups.count - 1
+            groups[place].tensors.append(tensor)
+        }
+        return groups
+    }
+
+    /// Fills files in the base's order; a tensor larger than the limit gets a file of its own.
+    private static func pack(_ tensors: [PlannedTensor], limit: Int) -> [(name: String, tensors: [PlannedTensor])] {
+        var groups: [[PlannedTensor]] = []
+        var size = Int.max
+        for tensor in tensors {
+            if size > limit - min(limit, tensor.byteCount) {
+                groups.append([])
+                size = 0
+            }
+            groups[groups.count - 1].append(tensor)
+            size += tensor.byteCount
+        }
+        if groups.count <= 1 { return [("model.safetensors", groups.first ?? [])] }
+        return groups.enumerated().map { at, group in
+            ("model-\(padded(at + 1))-of-\(padded(groups.count)).safetensors", group)
+        }
+    }
+
+    private static func padded(_ number: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+    }
+
+    private static func layOut(
+        _ groups: [(name: String, tensors: [PlannedTensor])], base: Checkpoint, provenance: Provenance,
+        options: MergeOptions
+    ) throws(Problem) -> [PlannedShard] {
+        var result: [PlannedShard] = []
+        for group in groups {
+            let old = base.shards.first { $0.name == group.name }?.file.header
+            let metadata = provenance.metadata(over: old?.metadata ?? base.shards.first?.file.header.metadata, digests: nil)
+            let header = try Header.layout(
+                group.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: metadata, order: .asGiven)
+            result.append(PlannedShard(name: group.name, header: header, tensors: group.tensors))
+        }
+        return result
+    }
+
+    /// The same plan with its only file of weights under another name.
+    public func renamed(to name: String) throws(Problem) -> MergePlan {
+        guard let only = shards.first, shards.count == 1 else {
+            throw Problem(.usage, "several-files", "the output has \(shards.count) files, so it cannot be one")
+        }
+        var copy = self
+        copy.shards = [PlannedShard(name: name, header: only.header, tensors: only.tensors)]
+        copy.hasIndex = false
+        return copy
+    }
+
+    /// Bytes of all tensor data in the output.
+    public var dataSize: Int { shards.reduce(0) { $0 + $1.header.dataLength } }
+
+    /// Bytes of all weight files in the output.
+    public var weightFileSize: Int { shards.reduce(0) { $0 + $1.size } }
+
+    /// Names and sizes of the weight files.
+    public var files: [(name: String, size: Int)] { shards.map { ($0.name, $0.size) } }
+
+    /// How many tensors are changed or new, and how many are copied as they are.
+    public var counts: (changed: Int, copied: Int) {
+        let all = shards.flatMap(\.tensors)
+        let changed = all.count { !$0.isCopy || $0.isChanged }
+        return (changed, all.count - changed)
+    }
+
+    /// Bytes of tensors that are copied as they are.
+    public var copiedBytes: Int { shards.flatMap(\.tensors).reduce(0) { $0 + ($1.isCopy ? $1.byteCount : 0) } }
+
+    /// The peak of memory that the merge will need besides the program itself, in bytes.
+    public func memoryEstimate(threads: Int) -> Int {
+        let factors = shards.flatMap(\.tensors).map { tensor in
+            tensor.terms.reduce(0) { $0 + $1.term.rank * ($1.term.view.rows + 2 * $1.term.view.columns) * 8 }
+        }
+        return threads * BlockBuffers.size + 2 * (factors.max() ?? 0)
+    }
+
+    /// Whether embedding and head part in any of the adapters.
+    var unties: Bool { inputs.contains { $0.resolution.unties } }
+}

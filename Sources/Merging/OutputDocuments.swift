@@ -1,0 +1,163 @@
+import Adapters
+import Digests
+import Files
+import Problems
+import Safetensors
+import StrictJSON
+
+/// The small files of a merged checkpoint: index, config, tokenizer and what else lies beside the base's weights.
+struct OutputDocuments {
+    /// Larger files are no configuration or vocabulary.
+    static let largest = 256 << 20
+
+    let plan: MergePlan
+
+    /// Names of files that hold weights in some other form; they would contradict the merged ones.
+    private static let weightSuffixes = [
+        ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".npz", ".ot",
+        ".safetensors.index.json", ".bin.index.json", ".partial",
+    ]
+
+    /// All small files, by name, and what the user should know of them.
+    func files() throws(Problem) -> (files: [(name: String, bytes: [UInt8])], notes: [Problem]) {
+        var result: [String: [UInt8]] = [:]
+        var notes: [Problem] = []
+        guard let directory = plan.base.directory else { return ([], []) }
+        for entry in try directory.entries() {
+            if Self.weightSuffixes.contains(where: { entry.name.hasSuffix($0) }) { continue }
+            guard entry.kind == .file, entry.size <= Self.largest else {
+                notes.append(skipped(entry, directory))
+                continue
+            }
+            result[entry.name] = try directory.openFile(entry.name).readAll(limit: Self.largest)
+        }
+        if let config = result["config.json"] { result["config.json"] = try self.config(config) }
+        notes += try adoptTokenizer(&result)
+        if plan.hasIndex { result["model.safetensors.index.json"] = try index() }
+        return (result.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, notes)
+    }
+
+    private func skipped(_ entry: DirectoryEntry, _ directory: Directory) -> Problem {
+        Problem(
+            .note, .incompatible, "not-copied", file: directory.path(of: entry.name),
+            entry.kind == .directory ? "is a directory and was not copied" : "was not copied",
+            hint: "copy it yourself if the merged model needs it")
+    }
+
+    // MARK: config.json
+
+    private func config(_ bytes: [UInt8]) throws(Problem) -> [UInt8] {
+        guard case .object(var config) = try JSONValue.parse(bytes, allowNonFinite: true) else { return bytes }
+        let before = config
+        if plan.unties { Self.set(&config, "tie_word_embeddings", .bool(false), always: true) }
+        if let rows = vocabulary { Self.set(&config, "vocab_size", .number(JSONNumber(text: String(rows))), always: true) }
+        if let dtype = plan.options.dtype {
+            let name: JSONValue = .string(Self.torchName(dtype))
+            Self.set(&config, "torch_dtype", name, always: false)
+            Self.set(&config, "dtype", name, always: false)
+        }
+        if config == before { return bytes }
+        return Array((JSONValue.object(config).encoded(indent: 2) + "\n").utf8)
+    }
+
+    /// Sets a field where it stands: at the top, in the part for text, or both.
+    private static func set(_ config: inout JSONObject, _ key: String, _ value: JSONValue, always: Bool) {
+        var nested = false
+        if case .object(var text)? = config["text_config"], text[key] != nil {
+            text[key] = value
+            config["text_config"] = .object(text)
+            nested = true
+        }
+        if config[key] != nil || (always && !nested) { config[key] = value }
+    }
+
+    private static func torchName(_ dtype: DType) -> String {
+        switch dtype {
+        case .f64: "float64"
+        case .f16: "float16"
+        case .bf16: "bfloat16"
+        default: "float32"
+        }
+    }
+
+    /// The new number of rows, if an adapter resized the vocabulary.
+    private var vocabulary: Int? {
+        for tensor in plan.shards.flatMap(\.tensors) {
+            guard let place = plan.base.lookup(tensor.name), place.info.shape != tensor.shape else { continue }
+            return tensor.shape.first
+        }
+        return nil
+    }
+
+    // MARK: Tokenizer
+
+    /// An adapter that resizes the vocabulary comes with the tokenizer that has the new words.
+    private func adoptTokenizer(_ files: inout [String: [UInt8]]) throws(Problem) -> [Problem] {
+        guard vocabulary != nil else { return [] }
+        var notes: [Problem] = []
+        for input in plan.inputs where Directory.kind(of: input.adapter.path) == .directory {
+            let directory = try Directory(path: input.adapter.path)
+            for entry in try directory.entries() where entry.kind == .file && entry.size <= Self.largest {
+                guard Self.isTokenizer(entry.name) else { continue }
+                files[entry.name] = try directory.openFile(entry.name).readAll(limit: Self.largest)
+                notes.append(
+                    Problem(
+                        .note, .incompatible, "tokenizer", file: directory.path(of: entry.name),
+                        "is taken instead of the base's, since this adapter resizes the vocabulary"))
+            }
+        }
+        return notes
+    }
+
+    private static func isTokenizer(_ name: String) -> Bool {
+        name.hasPrefix("tokenizer") || name.hasPrefix("chat_template")
+            || ["special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"].contains(name)
+    }
+
+    // MARK: Index
+
+    /// The base's index as it is where it still holds, else a new one in the form that transformers writes.
+    private func index() throws(Problem) -> [UInt8] {
+        var map: [(String, JSONValue)] = []
+        for shard in plan.shards { map += shard.tensors.map { ($0.name, .string(shard.name)) } }
+        if let index = plan.base.index, index.totalSize == plan.dataSize, index.weightMap.count == map.count,
+            plan.keepsShards, let directory = plan.base.directory,
+            map.allSatisfy({ entry in plan.base.lookup(entry.0) != nil })
+        {
+            return try directory.openFile(index.name).readAll(limit: Self.largest)
+        }
+        var metadata = plan.base.index?.metadata ?? JSONObject([])
+        metadata["total_size"] = .number(JSONNumber(text: String(plan.dataSize)))
+        if metadata["total_parameters"] != nil {
+            let count = plan.shards.flatMap(\.tensors).reduce(0) { $0 + $1.shape.reduce(1, *) }
+            metadata["total_parameters"] = .number(JSONNumber(text: String(count)))
+        }
+        map.sort { Array($0.0.utf8).lexicographicallyPrecedes(Array($1.0.utf8)) }
+        let document = JSONObject([("metadata", .object(metadata)), ("weight_map", .object(JSONObject(map)))])
+        return Array((JSONValue.object(document).encoded(indent: 2) + "\n").utf8)
+    }
+}
+
+extension Merger {
+    /// Writes the small files; the index comes last, since a checkpoint without it does not load.
+    ///
+    /// - Parameter digests: SHA-256 of the weight files; if there are any, a manifest is written.
+    /// - Returns: what the user should know.
+    public static func writeDocuments(
+        of plan: MergePlan, to output: StagedOutput, digests: [(name: String, digest: String)]
+    ) throws(Problem) -> [Problem] {
+        let (files, notes) = try OutputDocuments(plan: plan).files()
+        let isIndex = { (name: String) in name.hasSuffix(".index.json") }
+        let ordered = files.filter { !isIndex($0.name) } + files.filter { isIndex($0.name) }
+        var lines = digests
+        for file in ordered {
+            try output.write(file.name, file.bytes)
+            if !digests.isEmpty { lines.append((file.name, SHA256.hex(file.bytes))) }
+        }
+        if !lines.isEmpty {
+            let text = lines.sorted { $0.name < $1.name }.map { manifestLine(digest: $0.digest, name: $0.name) }.joined()
+            try output.write("SHA256SUMS", Array(text.utf8))
+        }
+        return notes
+    }
+}

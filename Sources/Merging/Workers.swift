@@ -1,0 +1,82 @@
+import Glibc
+
+/// Threads that run one closure each, joined before it returns.
+enum Workers {
+    private final class Job: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+
+    /// Runs `body(0)` to `body(count - 1)` at the same time, the first on the calling thread.
+    ///
+    /// Where the system gives fewer threads, the calling thread runs what is left afterwards, so every call must be able
+    /// to do its work alone.
+    static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+        var threads: [pthread_t] = []
+        var left: [Int] = []
+        for index in 1..<max(1, count) {
+            let job = unsafe Unmanaged.passRetained(Job { body(index) })
+            var thread = pthread_t()
+            let code = unsafe pthread_create(&thread, nil, { argument in
+                if let argument = unsafe argument { unsafe Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body() }
+                return nil
+            }, job.toOpaque())
+            if code == 0 {
+                threads.append(thread)
+            } else {
+                unsafe job.release()
+                left.append(index)
+            }
+        }
+        body(0)
+        for index in left { body(index) }
+        for thread in threads { pthread_join(thread, nil) }
+    }
+}
+
+/// A queue on which one thread waits for what others have made ready.
+@safe final class ReadyQueue<Element: Sendable>: @unchecked Sendable {
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private var elements: [Element] = []
+    private var isClosed = false
+
+    init() {
+        unsafe mutex = .allocate(capacity: 1)
+        unsafe condition = .allocate(capacity: 1)
+        unsafe pthread_mutex_init(mutex, nil)
+        unsafe pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        unsafe pthread_cond_destroy(condition)
+        unsafe pthread_mutex_destroy(mutex)
+        unsafe condition.deallocate()
+        unsafe mutex.deallocate()
+    }
+
+    private func locked<R>(_ body: () -> R) -> R {
+        unsafe pthread_mutex_lock(mutex)
+        defer { unsafe pthread_mutex_unlock(mutex) }
+        return body()
+    }
+
+    func add(_ element: Element) {
+        locked { elements.append(element) }
+        unsafe pthread_cond_signal(condition)
+    }
+
+    /// Says that nothing more will come.
+    func close() {
+        locked { isClosed = true }
+        unsafe pthread_cond_broadcast(condition)
+    }
+
+    /// The next element; `nil` when the queue is closed and empty.
+    func next() -> Element? {
+        locked {
+            while elements.isEmpty && !isClosed { unsafe pthread_cond_wait(condition, mutex) }
+            return elements.isEmpty ? nil : elements.removeFirst()
+        }
+    }
+}

@@ -1,0 +1,39 @@
+import Files
+import Problems
+
+/// A safetensors file that is open for reading, its header read and checked.
+public final class SafetensorsFile: Sendable {
+    /// The file.
+    public let file: InputFile
+    /// Its header.
+    public let header: Header
+    /// The path as the user named it.
+    public var path: String { file.path }
+
+    /// Opens the file at `path`.
+    public convenience init(path: String) throws(Problem) { try self.init(InputFile(path: path)) }
+
+    /// Reads the header of an open file.
+    public init(_ file: InputFile) throws(Problem) {
+        self.file = file
+        header = try Header.read(from: file)
+    }
+
+    /// All bytes of a tensor.
+    public func read(_ tensor: TensorInfo) throws(Problem) -> [UInt8] {
+        try file.read(at: header.dataStart + tensor.begin, count: tensor.byteCount)
+    }
+
+    /// Some bytes of a tensor, counted from its beginning.
+    public func read(_ tensor: TensorInfo, bytes: Range<Int>) throws(Problem) -> [UInt8] {
+        try file.read(at: header.dataStart + tensor.begin + bytes.lowerBound, count: bytes.count)
+    }
+
+    /// Some bytes of a tensor into `buffer`, which must be as long as the range.
+    public func read(
+        _ tensor: TensorInfo, bytes: Range<Int>, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(Problem) {
+        let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<bytes.count])
+        try unsafe file.read(into: target, at: header.dataStart + tensor.begin + bytes.lowerBound)
+    }
+}

@@ -1,0 +1,152 @@
+import Adapters
+import CKernels
+import Console
+import Files
+import Glibc
+import Merging
+import Problems
+import Safetensors
+
+/// `adapter-merge`: dense weights from a base and adapters.
+@main
+enum MergeTool {
+    static let tool = Tool(
+        name: "adapter-merge", summary: "merge adapters into a base model",
+        usage: ["BASE ADAPTER[:WEIGHT]... -o OUT"],
+        description: [
+            "Writes OUT, a checkpoint whose weights are those of BASE with the deltas of the adapters added: "
+                + "W + the sum of weight · scale · B·A. All deltas of a tensor are summed first, and each weight is rounded "
+                + "once, to nearest even. The base's files, tensor order and dtypes are kept unless told otherwise, tensors "
+                + "that no adapter touches are copied byte for byte, and config, tokenizer and other small files come along.",
+            "Memory stays small whatever the size of the model. The output appears whole or not at all, its bytes depend on "
+                + "the inputs and options only, and the inputs are never written to.",
+        ],
+        options: [
+            Option("output", short: "o", value: "OUT", help: "The directory to make, or a .safetensors file if BASE is one."),
+            Option("force", short: "f", help: "Replace OUT if it exists."),
+            Option("dry-run", short: "n", help: "Show what would be written, and what it needs, and stop."),
+            Option(
+                "dtype", value: "TYPE", help: "Cast all floating-point weights to this type.",
+                choices: ["float64", "float32", "float16", "bfloat16"]),
+            Option(
+                "max-shard-size", value: "SIZE",
+                help: "Distribute the tensors over files of at most SIZE, such as 5GB. Without it the base's files are kept."),
+            Option("report", value: "FILE", help: "Write what rounding did to each tensor as JSON."),
+            Option("digests", help: "Record SHA-256 of base and output, and write SHA256SUMS. Takes about as long as merging."),
+            Option(
+                "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
+                choices: LoadedInputs.allowable),
+            Option("threads", short: "t", value: "N", help: "Use N threads; by default one for each CPU."),
+        ],
+        operands: [
+            ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
+            (
+                "ADAPTER[:WEIGHT]...",
+                "Adapters: directories that PEFT saved, or their .safetensors files. A weight multiplies the delta."
+            ),
+        ],
+        examples: [
+            ("adapter-merge llama/ style/ -o merged/", "merge one adapter"),
+            ("adapter-merge llama/ style:0.7 facts:-0.2 -o merged/", "merge two with weights, in one rounding"),
+            ("adapter-merge llama/ style/ -o merged/ --dry-run", "see what it would do"),
+        ],
+        versionDetails: { [unsafe "CPU level: \(String(cString: ak_level_name(ak_level())))"] })
+
+    static func main() {
+        tool.run { arguments, terminal in
+            guard let path = arguments.value("output") else {
+                throw Problem(.usage, "no-output", "there is no output", hint: "name it with -o OUT")
+            }
+            if !ak_level_variable_ok() {
+                terminal.report(
+                    Problem(
+                        .warning, .usage, "bad-level", "ADAPTERKIT_CPU names no level that this CPU has, so it is ignored",
+                        hint: "use baseline, v3 or v4"))
+            }
+            let plan = try prepare(arguments, path, terminal)
+            let threads = try arguments.int("threads", in: 1...1024) ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+            if arguments.flag("dry-run") {
+                try DryRun(plan: plan, path: path, threads: threads).show(on: terminal)
+                return 0
+            }
+            return try merge(plan, arguments, path, threads, terminal)
+        }
+    }
+
+    /// Opens and checks everything, and plans; problems end the run before anything is written.
+    private static func prepare(_ arguments: Arguments, _ path: String, _ terminal: Terminal) throws -> MergePlan {
+        let base = arguments.operands[0]
+        let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
+        try requireSeparate(output: path, from: [base] + operands.map(\.path))
+        if let report = arguments.value("report") {
+            try requireSeparate(output: report, from: [base] + operands.map(\.path))
+        }
+        let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
+        guard inputs.isSound, let checkpoint = inputs.base else { throw ProblemList(inputs.problems) }
+        terminal.report(ProblemList(inputs.problems))
+        var options = MergeOptions(version: adapterKitVersion)
+        options.dtype = arguments.value("dtype").flatMap { dtypes[$0] }
+        options.maxShardSize = try arguments.bytes("max-shard-size")
+        options.digests = arguments.flag("digests")
+        let parts = inputs.entries.compactMap { entry -> MergeInput? in
+            guard let adapter = entry.adapter, let resolution = entry.resolution else { return nil }
+            return MergeInput(adapter: adapter, weight: entry.operand.weight, resolution: resolution)
+        }
+        let plan = try MergePlan(base: checkpoint, inputs: parts, options: options)
+        guard plan.counts.changed > 0 else {
+            throw Problem(
+                .incompatible, "nothing-to-merge", file: path, "would be no different from the base, so it is not written",
+                hint: "are the weights zero?")
+        }
+        return plan
+    }
+
+    private static let dtypes: [String: DType] = ["float64": .f64, "float32": .f32, "float16": .f16, "bfloat16": .bf16]
+
+    private static func merge(
+        _ plan: MergePlan, _ arguments: Arguments, _ path: String, _ threads: Int, _ terminal: Terminal
+    ) throws -> Int32 {
+        let isFile = path.hasSuffix(".safetensors") && plan.files.count == 1
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let final = isFile ? try plan.renamed(to: name) : plan
+        let output = try StagedOutput(path: path, shape: isFile ? .file : .directory, replacing: arguments.flag("force"))
+        try requireSpace(final, output)
+        let started = Clock.now
+        let progress = Progress(terminal, label: "merging", totalBytes: Merger.totalBytes(of: final))
+        defer { progress.finish() }
+        let merger = Merger(plan: final, output: output) { progress.advance(by: $0) }
+        let result = try merger.run(threads: threads)
+        let notes = isFile ? [] : try Merger.writeDocuments(of: final, to: output, digests: result.digests)
+        try checkInterrupted()
+        try output.commit()
+        progress.finish()
+        let summary = MergeSummary(
+            plan: final, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests)
+        terminal.report(notes)
+        terminal.report(summary.warnings)
+        if let file = arguments.value("report") {
+            try writeFile(Array((summary.document.pretty + "\n").utf8), to: file, replacing: true)
+        }
+        summary.show(on: terminal)
+        return 0
+    }
+
+    private static func requireSpace(_ plan: MergePlan, _ output: StagedOutput) throws {
+        let free = try output.freeSpace()
+        guard free >= plan.weightFileSize else {
+            throw Problem(
+                .io, "no-space", file: output.path,
+                "needs \(Humane.bytes(plan.weightFileSize)), but only \(Humane.bytes(free)) are free there",
+                hint: "free \(Humane.bytes(plan.weightFileSize - free)), or choose an output on another disk")
+        }
+    }
+}
+
+/// Seconds since some fixed point.
+enum Clock {
+    static var now: Double {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}

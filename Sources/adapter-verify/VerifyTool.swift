@@ -1,0 +1,97 @@
+import Adapters
+import CKernels
+import Console
+import Problems
+import Safetensors
+
+/// `adapter-verify`: does an adapter fit a base?
+@main
+enum VerifyTool {
+    static let tool = Tool(
+        name: "adapter-verify", summary: "check that adapters fit a base model",
+        usage: ["BASE ADAPTER..."],
+        description: [
+            "Reads the headers and configs of a base checkpoint and of LoRA adapters, and tells everything that stands "
+                + "against using them together: halves that are missing, shapes and ranks that do not fit, names that match "
+                + "nothing, config fields that contradict the tensors, damaged files. All problems are listed, not just "
+                + "the first.",
+            "Headers are enough for that, so it takes milliseconds whatever the size. With --deep the data is read too.",
+        ],
+        options: [
+            Option("deep", help: "Read the data as well: values that are NaN or infinite, and adapters that change nothing."),
+            Option(
+                "merged", value: "MODEL",
+                help: "Check that MODEL is BASE with the adapters merged in. Every weight is computed anew, slowly and "
+                    + "independently, in double precision."),
+            Option(
+                "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
+                choices: LoadedInputs.allowable),
+        ],
+        operands: [
+            ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
+            ("ADAPTER...", "Adapters: directories that PEFT saved, or their .safetensors files. PATH:WEIGHT gives a weight."),
+        ],
+        examples: [
+            ("adapter-verify llama/ style/", "check one adapter"),
+            ("adapter-verify --deep llama/ style/ facts/", "check two, and read their data"),
+            ("adapter-verify llama/ style/ --merged merged/", "check a merge that somebody made"),
+        ],
+        versionDetails: { [unsafe "CPU level: \(String(cString: ak_level_name(ak_level())))"] })
+
+    static func main() {
+        tool.run { arguments, terminal in
+            let base = arguments.operands[0]
+            let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
+            let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
+            var problems = inputs.problems
+            if arguments.flag("deep") { problems += try deep(inputs, terminal) }
+            var comparison: MergedComparison?
+            if let merged = arguments.value("merged"), !problems.contains(where: { $0.severity == .error }) {
+                let found = try compare(inputs, merged, terminal)
+                comparison = found
+                problems += found.problems
+            }
+            return conclude(inputs, problems, comparison, terminal)
+        }
+    }
+
+    private static func deep(_ inputs: LoadedInputs, _ terminal: Terminal) throws -> [Problem] {
+        let adapters = inputs.entries.compactMap(\.adapter)
+        let resolutions = inputs.entries.compactMap(\.resolution)
+        let size = adapters.reduce(0) { $0 + $1.file.header.dataLength }
+        let touched = inputs.base.map { DeepCheck.bytes(of: $0, touchedBy: resolutions) } ?? 0
+        let progress = Progress(terminal, label: "reading", totalBytes: size + touched)
+        defer { progress.finish() }
+        var result: [Problem] = []
+        for adapter in adapters { result += try DeepCheck.problems(of: adapter) { progress.advance(by: $0) } }
+        if let base = inputs.base {
+            result += try DeepCheck.problems(of: base, touchedBy: resolutions) { progress.advance(by: $0) }
+        }
+        return result
+    }
+
+    private static func compare(_ inputs: LoadedInputs, _ path: String, _ terminal: Terminal) throws -> MergedComparison {
+        guard let base = inputs.base else { return MergedComparison() }
+        let parts = inputs.entries.compactMap { entry in
+            entry.resolution.map { (entry.adapter, entry.operand.weight, $0) }
+        }
+        let pairs = parts.compactMap { part in part.0.map { ($0, part.1, part.2) } }
+        let merged = try Checkpoint.open(path: path)
+        let progress = Progress(terminal, label: "comparing", totalBytes: merged.tensors.reduce(0) { $0 + $1.info.byteCount })
+        defer { progress.finish() }
+        return try MergedComparison(base: base, adapters: pairs, merged: merged) { progress.advance(by: $0) }
+    }
+
+    private static func conclude(
+        _ inputs: LoadedInputs, _ problems: [Problem], _ comparison: MergedComparison?, _ terminal: Terminal
+    ) -> Int32 {
+        let list = ProblemList(problems)
+        terminal.report(list)
+        if terminal.json {
+            terminal.print(json: document(inputs, problems, comparison))
+        } else {
+            for line in summary(inputs, problems, comparison) { terminal.print(line) }
+        }
+        return list.decidingKind?.exitCode ?? 0
+    }
+}

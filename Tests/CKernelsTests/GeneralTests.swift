@@ -1,0 +1,131 @@
+import CKernels
+import Foundation
+import Testing
+
+extension KernelTests {
+    @Test func deltaIsTheDefinition() {
+        defer { ak_level_force(-1) }
+        var random = Random("deltaIsTheDefinition")
+        for (rows, r, cols) in [(1, 1, 1), (4, 16, 32), (7, 97, 75), (5, 200, 33), (9, 5, 130), (3, 0, 20)] {
+            let left = (0..<rows * r).map { _ in random.normal() }
+            let right = (0..<r * cols).map { _ in
+                random.normal() * scalbn(1, Int.random(in: -20...20, using: &random))
+            }
+            let wanted = product(left, right, rows, r, cols).map(\.bitPattern)
+            for level in levels {
+                ak_level_force(level)
+                var delta = [Double](repeating: .nan, count: rows * cols)
+                ak_delta_f64(right, left, rows, r, cols, &delta)
+                #expect(difference(delta.map(\.bitPattern), wanted) == nil, "\(rows)x\(r)x\(cols) level \(level)")
+            }
+        }
+    }
+
+    /// Everything that `ak_finish` may be asked for, against one element after the other.
+    @Test(arguments: Grid.all, Grid.all) func finishIsTheDefinition(from: Grid, to: Grid) {
+        defer { ak_level_force(-1) }
+        var random = Random("finishIsTheDefinition")
+        let (rows, cols, ldw, ldo, ldd) = (3, 531, 540, 533, 535)
+        var weights = (0..<rows * ldw).map { _ in from.round(random.normal() * 0.3).bits }
+        for _ in 0..<20 {
+            let pattern = Int.random(in: 0..<1 << from.width, using: &random)
+            weights[Int.random(in: 0..<weights.count, using: &random)] = pattern
+        }
+        let delta = (0..<rows * ldd).map { $0 % 50 == 0 ? 0 : $0 % 301 == 7 ? .infinity : random.normal() * 0.01 }
+        let rowFactor = (0..<rows).map { _ in Double.random(in: 0.5...2, using: &random) }
+        let colFactor = (0..<cols).map { _ in Double.random(in: 0.5...2, using: &random) }
+        for (kind, (inScale, outScale)) in zip(0..<5, [(1.0, 1.0), (1, 1), (1, 1), (0.013, 0.013), (3, 1e-5)]) {
+            let useDelta = kind != 1
+            let useFactors = kind == 2 || kind == 4
+            var out = [Int](repeating: 0, count: rows * cols)
+            var counts: [UInt64] = [UInt64(rows * cols), 0, 0, 0, 0]
+            var sums = [0.0, 0.0, 0.0]
+            for i in 0..<rows {
+                for j in 0..<cols {
+                    let w = from.value(weights[i * ldw + j]) * inScale
+                    let d = delta[i * ldd + j]
+                    var x = useDelta ? w + d : w
+                    if useFactors { x = x * rowFactor[i] * colFactor[j] }
+                    let change = useDelta && !useFactors ? d : x - w
+                    let (bits, overflow) = to.round(x / outScale)
+                    out[i * cols + j] = bits
+                    counts[3] += overflow ? 1 : 0
+                    guard (x / outScale).isFinite else {
+                        counts[4] += 1
+                        continue
+                    }
+                    counts[1] += change != 0 ? 1 : 0
+                    counts[2] += change != 0 && bits == to.round(w / outScale).bits ? 1 : 0
+                    let error = to.value(bits) * outScale - w - change
+                    sums[0] += change * change
+                    sums[1] += w * w
+                    if to.value(bits).isFinite { sums[2] += error * error }
+                }
+            }
+            var first: [UInt64]?
+            for level in levels {
+                ak_level_force(level)
+                var stats = ak_stats()
+                var got = [UInt8](repeating: 0xAA, count: rows * ldo * to.width / 8)
+                ak_finish(
+                    from.dtype, bytes(from, weights), ldw, to.dtype, &got, ldo, rows, cols, useDelta ? delta : nil, ldd,
+                    useFactors ? rowFactor : nil, useFactors ? colFactor : nil, inScale, outScale, &stats)
+                let all = bits(to, got)
+                let place = "kind \(kind) level \(level)"
+                let inside = (0..<rows * cols).map { all[$0 / cols * ldo + $0 % cols] }
+                #expect(difference(inside, out) == nil, "\(place)")
+                #expect(all[cols] == (to.width == 8 ? 0xAA : 0xAAAA), "\(place): beyond the row")
+                #expect(Array(image(stats).dropFirst(3)) == counts, "\(place)")
+                for (a, b) in zip([stats.delta2, stats.weight2, stats.error2], sums) {
+                    #expect(abs(a - b) <= 1e-12 * b, "\(place)")
+                }
+                #expect(image(stats) == first ?? image(stats), "\(place): statistics")
+                first = image(stats)
+            }
+        }
+    }
+
+    @Test func finishWorksInPlaceAndWithoutStatistics() {
+        var random = Random("finishWorksInPlaceAndWithoutStatistics")
+        let weights = (0..<600).map { _ in Float(random.normal()) }
+        let delta = (0..<600).map { _ in random.normal() * 1e-3 }
+        var out = weights
+        out.withUnsafeMutableBytes { all in
+            ak_finish(
+                AK_F32, all.baseAddress, 300, AK_F32, all.baseAddress, 300, 2, 300, delta, 300, nil, nil, 1, 1, nil)
+        }
+        #expect(out == zip(weights, delta).map { Float(Double($0) + $1) })
+    }
+
+    @Test func sumsOfSquares() {
+        defer { ak_level_force(-1) }
+        var random = Random("sumsOfSquares")
+        let (rows, cols, ldw, ldd) = (4, 533, 540, 534)
+        let weights = (0..<rows * ldw).map { _ in Float(random.normal()) }
+        let delta = (0..<rows * ldd).map { _ in random.normal() }
+        for useDelta in [true, false] {
+            let squares = (0..<rows * cols).map { at in
+                let (i, j) = (at / cols, at % cols)
+                let x = Double(weights[i * ldw + j]) * 0.7 + (useDelta ? delta[i * ldd + j] : 0)
+                return x * x
+            }
+            // Sixteen lanes by column, joined in pairs: the order is part of the promise.
+            let byRow = (0..<rows).map { i in
+                var lanes = [Double](repeating: 0, count: 16)
+                for j in 0..<cols { lanes[j % 16] += squares[i * cols + j] }
+                for half in [8, 4, 2, 1] { for lane in 0..<half { lanes[lane] += lanes[lane + half] } }
+                return lanes[0]
+            }
+            let byColumn = (0..<cols).map { j in (0..<rows).reduce(0.5) { $0 + squares[$1 * cols + j] } }
+            for level in levels {
+                ak_level_force(level)
+                var sums = [Double](repeating: .nan, count: rows)
+                ak_row_sumsq(AK_F32, weights, ldw, rows, cols, useDelta ? delta : nil, ldd, 0.7, &sums)
+                #expect(sums == byRow, "level \(level)")
+                var columns = [Double](repeating: 0.5, count: cols)
+                ak_col_sumsq(AK_F32, weights, ldw, rows, cols, useDelta ? delta : nil, ldd, 0.7, &columns)
+                #expect(columns == byColumn, "level \(level)")
+            }
+        }
+    }
+}
