@@ -17,6 +17,9 @@ public struct AdapterModule: Sendable {
     public let upBias: TensorInfo?
     /// DoRA's magnitude, one number for each output.
     public let magnitude: TensorInfo?
+    /// How often PEFT applies the delta: twice for the output projection inside `nn.MultiheadAttention`, which its wrapper
+    /// adds and then merges again, in training as in merging (`tuners/lora/layer.py`, 0.21.2).
+    public let repetitions: Int
 
     /// The rank that the tensors have; for experts, all ranks together.
     public var tensorRank: Int { down.shape.first ?? 0 }
@@ -101,6 +104,7 @@ private struct AdapterAssembly {
     var problems: [Problem] = []
 
     private var parts: [Slot: [(AdapterKey.Role, TensorInfo)]] = [:]
+    private var attentionOutputs: Set<String> = []
     private var names: Set<String> = []
 
     private struct Slot: Hashable {
@@ -130,6 +134,7 @@ private struct AdapterAssembly {
         case .tokenRows: addRows(tensor, module: key.module)
         default:
             let slot = Slot(path: key.module, depth: key.depth)
+            if key.isAttentionOutput { attentionOutputs.insert(key.module) }
             if parts[slot]?.contains(where: { $0.0 == key.role }) == true {
                 error("duplicate-tensor", tensor, "says the same part of '\(key.module)' as another tensor")
             }
@@ -199,7 +204,8 @@ private struct AdapterAssembly {
         modules.append(
             AdapterModule(
                 path: slot.path, depth: slot.depth, isEmbedding: isEmbedding, down: down, up: up,
-                upBias: parts["lora_B.bias"], magnitude: parts["lora_magnitude_vector"]))
+                upBias: parts["lora_B.bias"], magnitude: parts["lora_magnitude_vector"],
+                repetitions: attentionOutputs.contains(slot.path) ? 2 : 1))
     }
 
     /// The tensors of a module against the config's flags.

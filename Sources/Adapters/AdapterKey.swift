@@ -33,6 +33,8 @@ struct AdapterKey: Equatable {
     var adapterName: String?
     /// Whether the name began with PEFT's prefix.
     var hasPrefix = false
+    /// Whether it is the output projection inside a wrapped `nn.MultiheadAttention`.
+    var isAttentionOutput = false
 
     /// Tensor stems of other PEFT methods, by their distinctive name part.
     static let otherMethods: [(stem: String, method: String)] = [
@@ -63,6 +65,7 @@ struct AdapterKey: Equatable {
         if let (at, found) = Self.loraSuffix(parts) {
             (role, adapterName) = found
             (module, depth) = Self.path(parts[..<at])
+            isAttentionOutput = parts[..<at].suffix(2) == ["base_layer", "out_proj"]
             if module.isEmpty { role = .foreign(stem: parts[at]) }
             return
         }

@@ -71,6 +71,8 @@ struct ConfigChecks {
 
     private func isTargeted(_ path: String, _ matcher: TargetMatcher) -> Bool {
         if matcher.targets(path) != false { return true }
+        // With this flag, targeting the embedding targets the tied head too, and the other way round.
+        if adapter.config.ensureWeightTying, Resolver.hasVocabulary(path) { return true }
         // PEFT adapts the output projection together with the attention module around it.
         return path.hasSuffix(".out_proj") && matcher.targets(String(path.dropLast(9))) == true
     }

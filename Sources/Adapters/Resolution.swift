@@ -110,7 +110,7 @@ struct Resolver {
     }
 
     mutating func note(_ adapterName: String, _ baseName: String) {
-        if adapterName != baseName { renamed.append((adapterName, baseName)) }
+        if adapterName != baseName, !baseName.hasSuffix(".in_proj_weight") { renamed.append((adapterName, baseName)) }
     }
 
     /// The update of a base tensor, begun if there is none.
@@ -145,7 +145,7 @@ struct Resolver {
         }
         switch answer {
         case .found(let weight):
-            note(module.path, String(weight.name.prefix { _ in true }.dropLast(7)))
+            note(module.path + ".weight", weight.name)
             claim(module, weight, rank: rank)
         case .wrongShape(let candidates):
             if candidates.count > 1 { return ambiguous(module.down, candidates) }
@@ -197,6 +197,11 @@ struct Resolver {
                 hint: "merge into the original 16-bit model, then quantise the result again")
         }
         let shape = shapeAfterReplacement(module, weight.shape)
+        if module.repetitions > 1 {
+            error(
+                "applied-twice", module.up, "counts twice: PEFT adds the delta of this projection two times, in training too",
+                severity: .note)
+        }
         switch ModuleFit(module, shape: shape, rank: rank) {
         case .groups:
             error(
@@ -255,7 +260,8 @@ struct Resolver {
         // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
         return LowRankTerm(
             module: module.path, left: left, right: right, rank: rank, alpha: alpha,
-            scale: adapter.config.scale(rank: scales.rank(of: module.path), alpha: alpha), view: view,
+            scale: Double(module.repetitions) * adapter.config.scale(rank: scales.rank(of: module.path), alpha: alpha),
+            view: view,
             magnitude: module.magnitude.map { Magnitude(tensor: $0, isPerRow: isPerRow) })
     }
 
