@@ -52,13 +52,15 @@ enum ConfigAudit {
 
     static func problems(of config: PEFTConfig, file: String) -> [Problem] {
         var result: [Problem] = []
-        for entry in config.fields.entries where !isNeutral(entry.value) {
+        for entry in config.fields.entries {
             let key = entry.key
             if used.contains(key) || informational.contains(key) { continue }
             if let rule = refused.first(where: { $0.key == key }) {
+                // An empty object still switches a variant on, with its defaults.
+                if isNeutral(entry.value) && entry.value.object == nil { continue }
                 result.append(
                     Problem(.incompatible, rule.code, file: file, "'\(key)' is set: \(rule.reason)", hint: rule.hint))
-            } else {
+            } else if !isNeutral(entry.value) {
                 result.append(
                     Problem(
                         .incompatible, "unknown-config-field", file: file,

@@ -37,8 +37,17 @@ extern const struct ak_kernels ak_kernels_v3;
 extern const struct ak_kernels ak_kernels_v4;
 #endif
 
-/// The weight of step k of r (from zero) in the norms that bound a sum's rounding error; see `update16.inc.h`.
-static inline double ak_step_weight(size_t k, size_t r) { return (double)(r - k + 1); }
+/// How many of r products are summed in one go. Small ranks gain too little from groups to pay for them.
+static inline size_t ak_group(size_t r) { return r <= 16 ? 16 : 8; }
+
+/// The weight of step k of r (from zero) in the norms that bound a sum's rounding error: the roundings of its group from
+/// k on, the additions of groups that its group takes part in, and the rounding of L. See `update16.inc.h`.
+static inline double ak_step_weight(size_t k, size_t r) {
+    size_t group = ak_group(r), own = k / group, groups = (r + group - 1) / group;
+    size_t end = (own + 1) * group < r ? (own + 1) * group : r;
+    size_t additions = own == 0 ? groups - 1 : groups - own;
+    return (double)(end - k + additions + 1);
+}
 
 /// A format no wider than 32 bits: sign, exponent and mantissa from the top.
 struct format {

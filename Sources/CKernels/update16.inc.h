@@ -1,16 +1,19 @@
 /// The update of 16-bit weights: sums in float32, and the definition's float64 only where it could matter.
 ///
-/// Why the bits are the definition's. Let u = 2^-24, l the exact scaled L and S_k the exact sum of the first k
-/// products. Rounding l to float32 errs by at most u (|l_k| + 2^-126) |r_k| in step k, and rounding the step's sum by
-/// at most u |S_k|, apart from terms of second order and of underflow. |S_k| is at most NL_k NR_k, the 2-norms of the
-/// first k elements; summed over k and once more for l, by Cauchy-Schwarz, the error is at most u ML MR with
+/// Why the bits are the definition's. Let u = 2^-24 and l the exact scaled L. The products are summed in groups of
+/// ak_group(r) steps, each from zero, and the groups' sums are added one after the other: roundings touch fewer and
+/// smaller sums that way than in one long chain. Rounding l to float32 errs by at most u (|l_k| + 2^-126) |r_k|, and
+/// each rounding of a sum by at most u |S|, apart from terms of second order and of underflow, where S is a sum over
+/// some of the k: those of the group so far, or of all groups so far. |S| is at most the product of the 2-norms of l
+/// and r over these k. Added up over all roundings, by Cauchy-Schwarz, the error is at most u ML MR with
 ///
-///     ML^2 = sum_k w_k (|l_k| + 2^-126)^2,  MR^2 = sum_k w_k r_k^2,  w_k = (steps from k to the end) + 1.
+///     ML^2 = sum_k w_k (|l_k| + 2^-126)^2,  MR^2 = sum_k w_k r_k^2,
 ///
-/// MR is `colnorm`, ML goes into `bound`. A factor of 1.002 takes in the second order (r u < 0.0005, as MAX_RANK sees
-/// to), the float64 sum's own error and the rounding of the bound; `tiny` takes in underflow. The sum W + D and the
-/// ends of the interval round by u each, hence 2.5 u |x|. So the definition's x lies strictly between `low` and
-/// `high`, and if no midpoint of two 16-bit numbers lies there, both round to the result.
+/// where w_k counts the roundings that step k takes part in: ak_step_weight(k, r). MR is `colnorm`, ML goes into
+/// `bound`. A factor of 1.002 takes in the second order (r u < 0.0005, as MAX_RANK sees to), the float64 sum's own
+/// error and the rounding of the bound; `tiny` takes in underflow. The sum W + D and the ends of the interval round by
+/// u each, hence 2.5 u |x|. So the definition's x lies strictly between `low` and `high`, and if no midpoint of two
+/// 16-bit numbers lies there, both round to the result.
 
 enum { MAX_RANK = 8192, PANEL_BYTES = 24 * 1024 };
 
@@ -70,19 +73,33 @@ AK_INLINE vh16 round_f16(vf16 x) {
 #endif
 }
 
-/// tile[row][col] = the sums of four rows and one strip.
-static void multiply_strip(const float *restrict right, const float *restrict left, size_t r, float *restrict tile) {
+/// tile[row][col] = the sums of four rows and one strip, or what is there and a group of them.
+AK_INLINE void multiply_group(const float *restrict right, const float *restrict left, size_t count, bool first,
+                              float *restrict tile) {
     for (int col = 0; col < AK_STRIP; col += AK_LANES * AK_TILE_VECTORS) {
         vf16 sum[AK_TILE_ROWS][AK_TILE_VECTORS] = {0};
-        for (size_t k = 0; k < r; k++) {
+        for (size_t k = 0; k < count; k++) {
             vf16 b[AK_TILE_VECTORS];
             for (int v = 0; v < AK_TILE_VECTORS; v++) b[v] = load_f(right + k * AK_STRIP + col + v * AK_LANES);
             for (int row = 0; row < AK_TILE_ROWS; row++)
                 for (int v = 0; v < AK_TILE_VECTORS; v++)
                     sum[row][v] = fma_f(splat_f(left[k * AK_TILE_ROWS + row]), b[v], sum[row][v]);
         }
-        for (int row = 0; row < AK_TILE_ROWS; row++) memcpy(tile + row * AK_STRIP + col, sum[row], sizeof sum[row]);
+        for (int row = 0; row < AK_TILE_ROWS; row++) {
+            float *to = tile + row * AK_STRIP + col;
+            if (!first)
+                for (int v = 0; v < AK_TILE_VECTORS; v++) sum[row][v] += load_f(to + v * AK_LANES);
+            memcpy(to, sum[row], sizeof sum[row]);
+        }
     }
+}
+
+/// tile[row][col] = the sums of four rows and one strip.
+static void multiply_strip(const float *restrict right, const float *restrict left, size_t r, float *restrict tile) {
+    size_t group = ak_group(r);
+    multiply_group(right, left, r < group ? r : group, true, tile);
+    for (size_t k = group; k < r; k += group)
+        multiply_group(right + k * AK_STRIP, left + k * AK_TILE_ROWS, r - k < group ? r - k : group, false, tile);
 }
 
 /// The definition's sums of sixteen columns.

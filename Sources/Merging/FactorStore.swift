@@ -113,19 +113,31 @@ final class PreparedFactors: Sendable {
         var column = 0
         for part in left {
             let start = part.factor.offset + batch * part.factor.batchStride
-            for (at, i) in rows.enumerated() {
-                let row = start + i * part.factor.rowStride
-                let target = at * rank + column
-                switch part.values {
-                case .float(let values):
-                    for k in 0..<part.rank {
-                        result[target + k] = part.scale * Double(values[row + k * part.factor.columnStride])
-                    }
-                case .double(let values):
-                    for k in 0..<part.rank { result[target + k] = part.scale * values[row + k * part.factor.columnStride] }
-                }
+            let shape = (rows: rows, columns: part.rank, target: column, width: rank)
+            let strides = (start: start, row: part.factor.rowStride, column: part.factor.columnStride)
+            switch part.values {
+            case .float(let values): Self.gather(values, strides, shape, part.scale, into: &result)
+            case .double(let values): Self.gather(values, strides, shape, part.scale, into: &result)
             }
             column += part.rank
+        }
+    }
+
+    /// Copies a strided matrix into some columns of another, scaled.
+    @inline(__always)
+    private static func gather<F: BinaryFloatingPoint>(
+        _ values: [F], _ strides: (start: Int, row: Int, column: Int),
+        _ shape: (rows: Range<Int>, columns: Int, target: Int, width: Int), _ scale: Double, into result: inout [Double]
+    ) {
+        let source = values.span
+        var target = result.mutableSpan
+        for (at, i) in shape.rows.enumerated() {
+            var from = strides.start + i * strides.row
+            let to = at * shape.width + shape.target
+            for k in 0..<shape.columns {
+                target[to + k] = scale * Double(source[from])
+                from += strides.column
+            }
         }
     }
 }
