@@ -14,153 +14,127 @@ struct CheckpointFiles {
     private(set) var index: ShardIndex?
     private(set) var shards: [Checkpoint.Shard] = []
     private(set) var config: JSONValue?
+    private(set) var otherFiles: [String] = []
     private(set) var problems: [Problem] = []
-    /// Names of shards that could be opened.
-    private(set) var opened: Set<String> = []
+    /// For each file of the index its place in `shards`, if it could be opened.
+    private(set) var openedShards: [Int?] = []
 
+    /// Takes the one file at `path`.
     init(file path: String) throws(Problem) {
         self.path = path
         directory = nil
         let name = path.split(separator: "/").last.map(String.init) ?? path
         shards = [Checkpoint.Shard(name: name, file: try SafetensorsFile(path: path))]
-        opened = [name]
         let beside = parentPath(of: path) + "/config.json"
-        if Directory.kind(of: beside) == .file { try readConfig(InputFile(path: beside)) }
+        if Directory.kind(of: beside) == .file { readConfig { () throws(Problem) in try InputFile(path: beside) } }
     }
 
+    /// Takes what the directory holds, or what the index named `named` there says.
     init(directory: Directory, index named: String? = nil) throws(Problem) {
         path = directory.path
         self.directory = directory
-        let names = try directory.entries().filter { $0.kind != .directory }.map(\.name)
-        let weights = names.filter { $0.hasSuffix(".safetensors") }
-        let indexName = named ?? (names.contains(Self.indexName) ? Self.indexName : nil)
-        if names.contains("config.json") { try readConfig(directory.openFile("config.json")) }
-        if named == nil, names.contains(Self.singleName) {
-            // transformers looks for this name first.
-            openAll([Self.singleName])
-            if indexName != nil {
-                warn("two-models", "holds both \(Self.singleName) and \(Self.indexName); the single file counts")
-            }
-        } else if let indexName {
-            let found = try ShardIndex(directory.openFile(indexName), name: indexName)
+        let listing = DirectoryListing(try directory.entries(), index: named)
+        if listing.names.contains("config.json") {
+            readConfig { () throws(Problem) in try directory.openFile("config.json") }
+        }
+        if named == nil, listing.weights.contains(Self.singleName) {
+            openSingle(directory, listing)
+        } else if let name = listing.indexName {
+            let found = try ShardIndex(directory.openFile(name), name: name)
             index = found
-            openShards(of: found)
+            openShards(of: found, directory, listing)
         } else {
-            openAll([try Self.only(weights, names, directory)])
+            open(try listing.onlyWeights(in: directory), directory)
         }
-        warnOrphans(weights)
+        warnOrphans(listing)
+        otherFiles = listing.otherFiles.filter { $0 != index?.name }
     }
 
-    private mutating func readConfig(_ file: InputFile) throws(Problem) {
+    private mutating func readConfig(_ open: () throws(Problem) -> InputFile) {
         do throws(Problem) {
-            config = try JSONValue.parse(try file.readAll(limit: Self.configLimit), allowNonFinite: true)
-        } catch {
-            throw error.at(file: file.path)
-        }
-    }
-
-    private mutating func warn(_ code: String, _ message: String, hint: String? = nil) {
-        problems.append(Problem(.warning, .malformed, code, file: path, message, hint: hint))
-    }
-
-    private mutating func openAll(_ names: [String]) {
-        guard let directory else { return }
-        for name in names {
+            let file = try open()
             do throws(Problem) {
-                shards.append(Checkpoint.Shard(name: name, file: try SafetensorsFile(directory.openFile(name))))
-                opened.insert(name)
+                config = try JSONValue.parse(try file.readAll(limit: Self.configLimit), allowNonFinite: true)
             } catch {
-                problems.append(error)
+                throw error.at(file: file.path)
             }
+        } catch {
+            problems.append(error)
         }
     }
 
-    private mutating func openShards(of index: ShardIndex) {
-        guard let directory else { return }
-        let names = Set(index.weightMap.map(\.shard))
-        let indexPath = directory.path(of: index.name)
-        for name in names.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-            guard Directory.checkComponent(name), name.hasSuffix(".safetensors") else {
-                let tensor = index.weightMap.first { $0.shard == name }?.tensor
-                problems.append(
-                    Problem(
-                        .malformed, "unsafe-name", file: indexPath, tensor: tensor,
-                        "is mapped to '\(name)', which is not the name of a .safetensors file in the same directory, so it "
-                            + "is not opened", hint: "do not trust this index: download it again from its origin"))
-                continue
+    /// Takes `model.safetensors`, for which transformers looks first, and an index that speaks of just this file.
+    private mutating func openSingle(_ directory: Directory, _ listing: DirectoryListing) {
+        if let name = listing.indexName {
+            let found = try? ShardIndex(directory.openFile(name), name: name)
+            if let found, found.shards.count == 1, found.shards[0].name == Self.singleName {
+                index = found
+                return openShards(of: found, directory, listing)
             }
-            if Directory.kind(of: directory.path(of: name)) == nil {
+            warn(
+                "two-models",
+                "holds both '\(Self.singleName)' and '\(name)'; the single file counts, as for transformers",
+                hint: "some loaders follow the index: remove one of the two")
+        }
+        open(Self.singleName, directory)
+    }
+
+    /// Opens a file of weights; its place in `shards`, if that could be done.
+    @discardableResult private mutating func open(_ name: String, _ directory: Directory) -> Int? {
+        do throws(Problem) {
+            shards.append(Checkpoint.Shard(name: name, file: try SafetensorsFile(directory.openFile(name))))
+            return shards.count - 1
+        } catch {
+            problems.append(error)
+            return nil
+        }
+    }
+
+    private mutating func openShards(of index: ShardIndex, _ directory: Directory, _ listing: DirectoryListing) {
+        openedShards = Array(repeating: nil, count: index.shards.count)
+        let present = Set(listing.names.map { Array($0.utf8) })
+        let order = index.shards.indices.sorted {
+            index.shards[$0].name.utf8.lexicographicallyPrecedes(index.shards[$1].name.utf8)
+        }
+        for at in order {
+            let (name, count, firstTensor) = index.shards[at]
+            if !Directory.checkComponent(name) || !name.hasSuffix(".safetensors") {
+                problems.append(Self.unsafe(name, firstTensor, directory.path(of: index.name)))
+            } else if !present.contains(Array(name.utf8)) {
                 problems.append(
                     Problem(
                         .missing, "missing-shard", file: directory.path(of: name),
-                        "is missing, but \(index.weightMap.count { $0.shard == name }) tensors are in it, as the index says",
+                        "is missing, but the index says that \(count) tensors are in it",
                         hint: "the download is incomplete: download it again"))
-                continue
+            } else {
+                openedShards[at] = open(name, directory)
             }
-            openAll([name])
         }
     }
 
-    /// The only file of weights of a directory without an index, or why there is none.
-    private static func only(_ weights: [String], _ names: [String], _ directory: Directory) throws(Problem) -> String {
-        if weights.count == 1, let only = weights.first {
-            if let total = shardTotal(only), total != 1 { throw noIndex(weights, directory) }
-            return only
+    private static func unsafe(_ name: String, _ tensor: String, _ indexPath: String) -> Problem {
+        if Directory.checkComponent(name), [".bin", ".pt", ".pth", ".ckpt"].contains(where: { name.hasSuffix($0) }) {
+            return Problem(
+                .malformed, "pickle", file: indexPath, tensor: tensor,
+                "is mapped to '\(name.excerpt)', a Python pickle, which can run code when it is loaded and is never read here",
+                hint: "name the index of the .safetensors files, or convert the model once where you trust it")
         }
-        if weights.isEmpty {
-            let pickle = names.first { $0.hasPrefix("pytorch_model") && ($0.hasSuffix(".bin") || $0.hasSuffix(".json")) }
-            if pickle != nil {
-                throw Problem(
-                    .malformed, "pickle", file: directory.path,
-                    "holds its weights as Python pickles, which can run code when they are loaded, so they are never read here",
-                    hint: "convert it once where you trust it: python -c \"from transformers import AutoModelForCausalLM as M; "
-                        + "M.from_pretrained('\(directory.path)').save_pretrained('converted')\"")
-            }
-            let isAdapter = names.contains { $0.hasPrefix("adapter_") }
-            throw Problem(
-                .missing, "no-model", file: directory.path, "holds no .safetensors files",
-                hint: isAdapter ? "this looks like an adapter; BASE comes first, then the adapters" : "name a model's directory")
-        }
-        if weights.contains(where: { shardTotal($0) != nil }) { throw noIndex(weights, directory) }
-        if names.contains("adapter_config.json") {
-            throw Problem(
-                .missing, "no-model", file: directory.path, "is an adapter, but a model was needed",
-                hint: "BASE comes first, then the adapters")
-        }
-        throw Problem(
-            .malformed, "several-files", file: directory.path,
-            "holds \(weights.count) .safetensors files and no index that says how they belong together",
-            hint: "name one of the files, or add \(indexName)")
+        return Problem(
+            .malformed, "unsafe-name", file: indexPath, tensor: tensor,
+            "is mapped to '\(name.excerpt)', which is not the name of a .safetensors file in the same directory, so it is "
+                + "not opened", hint: "do not trust this index: download it again from its origin")
     }
 
-    private static func noIndex(_ weights: [String], _ directory: Directory) -> Problem {
-        Problem(
-            .missing, "missing-index", file: directory.path(of: indexName),
-            "is missing, though \(weights.count) of the checkpoint's files are there",
-            hint: "the download is incomplete: download it again")
-    }
-
-    /// N of a name like `model-00001-of-0000N.safetensors`.
-    private static func shardTotal(_ name: String) -> Int? {
-        guard let range = name.range(of: "-of-", options: .last) else { return nil }
-        return Int(name[range.upperBound...].prefix { $0.isNumber })
-    }
-
-    private mutating func warnOrphans(_ weights: [String]) {
-        let named = Set(index?.weightMap.map(\.shard) ?? []).union(shards.map(\.name))
-        for name in weights where !named.contains(name) && !name.hasPrefix("adapter_") {
+    private mutating func warnOrphans(_ listing: DirectoryListing) {
+        let named = Set((index?.shards.map(\.name) ?? []) + shards.map(\.name))
+        for name in listing.weights where !named.contains(name) && !name.hasPrefix("adapter_") {
             warn(
                 "orphan-file", "holds '\(name)', which does not belong to the model, so it is ignored",
                 hint: "some loaders read it all the same: move it elsewhere")
         }
     }
-}
 
-extension String {
-    fileprivate enum SearchEnd { case last }
-
-    /// The last place where `text` stands.
-    fileprivate func range(of text: String, options: SearchEnd) -> Range<String.Index>? {
-        ranges(of: text).last
+    private mutating func warn(_ code: String, _ message: String, hint: String) {
+        problems.append(Problem(.warning, .malformed, code, file: path, message, hint: hint))
     }
 }

@@ -67,15 +67,24 @@ public enum DType: String, CaseIterable, Sendable, Comparable {
         }
     }
 
-    private static let order = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
+    /// The place in the reference writer's list.
+    var rank: Int { Self.ranks[self] ?? 0 }
+
+    private static let ranks = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
 
     /// Orders by the reference writer's list.
-    public static func < (a: DType, b: DType) -> Bool { (order[a] ?? 0) < (order[b] ?? 0) }
+    public static func < (a: DType, b: DType) -> Bool { a.rank < b.rank }
 
     /// Bytes of a tensor; `nil` if the number overflows or is no whole number of bytes.
     ///
     /// A dimension of 0 means no elements, whatever the others are and wherever it stands.
     public static func byteCount(_ shape: [Int], _ dtype: DType) -> Int? {
+        guard let bits = bitCount(shape, dtype), bits % 8 == 0 else { return nil }
+        return bits / 8
+    }
+
+    /// Bits of a tensor; `nil` if the number overflows.
+    static func bitCount(_ shape: [Int], _ dtype: DType) -> Int? {
         if shape.contains(0) { return 0 }
         var bits = dtype.bits
         for size in shape {
@@ -83,34 +92,6 @@ public enum DType: String, CaseIterable, Sendable, Comparable {
             if overflow || size < 0 { return nil }
             bits = product
         }
-        return bits % 8 == 0 ? bits / 8 : nil
+        return bits
     }
-}
-
-/// One tensor as a header describes it.
-public struct TensorInfo: Sendable, Equatable {
-    /// The name.
-    public let name: String
-    /// The element type.
-    public let dtype: DType
-    /// The sizes, row-major.
-    public let shape: [Int]
-    /// Where it begins in the data, in bytes.
-    public let begin: Int
-    /// Where it ends.
-    public let end: Int
-
-    /// Describes a tensor.
-    public init(name: String, dtype: DType, shape: [Int], begin: Int, end: Int) {
-        self.name = name
-        self.dtype = dtype
-        self.shape = shape
-        self.begin = begin
-        self.end = end
-    }
-
-    /// Bytes of data.
-    public var byteCount: Int { end - begin }
-    /// Elements: the product of the sizes.
-    public var elementCount: Int { shape.contains(0) ? 0 : byteCount * 8 / dtype.bits }
 }

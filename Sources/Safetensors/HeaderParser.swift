@@ -4,19 +4,28 @@ import StrictJSON
 /// Reads the JSON of a header entry by entry, without a tree in between.
 struct HeaderParser: ~Copyable {
     private var reader: JSONReader
-    private(set) var tensors: [TensorInfo] = []
-    private(set) var metadata: [(key: String, value: String)]?
-    private var names: Set<String> = []
+    private var tensors: [TensorInfo] = []
+    private var names = NameTable()
+    private var metadata: [(key: String, value: String)]?
     private let isBlank: Bool
+    /// The last dtype and where its text is: most entries repeat it.
+    private var lastType: (text: Range<Int>, dtype: DType)?
+    private var shapes = ShapePool()
+    private var numbers: [Int] = []
+
+    /// Eight bytes of length stand before the text in the file.
+    private static let base = 8
 
     init(_ bytes: [UInt8]) {
-        // Eight bytes of length stand before the text in the file.
-        reader = JSONReader(bytes, base: 8)
+        reader = JSONReader(bytes, base: Self.base)
         isBlank = bytes.isEmpty
+        // No entry is shorter than this, and pages that are not touched cost nothing.
+        tensors.reserveCapacity(bytes.count / 50)
     }
 
     mutating func parse() throws(Problem) {
         guard !isBlank else { throw reader.problem("syntax", "has an empty header, but a JSON object was needed") }
+        try reader.expectNoByteOrderMark()
         try reader.expect("{")
         var sawMetadata = false
         if !reader.take("}") {
@@ -30,10 +39,7 @@ struct HeaderParser: ~Copyable {
                     sawMetadata = true
                     try readMetadata()
                 } else {
-                    guard names.insert(name).inserted else {
-                        throw bad("duplicate-tensor", name, "is described twice, so its meaning is open", place)
-                    }
-                    tensors.append(try entry(name, place))
+                    try readTensor(name, place)
                 }
             } while reader.take(",")
             try reader.expect("}")
@@ -41,32 +47,77 @@ struct HeaderParser: ~Copyable {
         try reader.expectEnd()
     }
 
-    private func bad(_ code: String, _ name: String, _ message: String, _ place: Int) -> Problem {
-        Problem(.malformed, code, tensor: name, message, offset: 8 + place)
+    /// What was read, once it covers `dataLength` bytes of data exactly.
+    consuming func header(length: Int, dataLength: Int) throws(Problem) -> Header {
+        let layout = HeaderLayout(dataStart: Self.base + length, dataLength: dataLength)
+        let sorted = layout.sorted(tensors)
+        let list = sorted ?? tensors
+        try layout.check(list)
+        return Header(
+            tensors: list, metadata: metadata, headerLength: length, names: sorted.map { NameTable(of: $0) } ?? names)
     }
+
+    private func bad(_ code: String, _ name: String, _ message: String, _ place: Int) -> Problem {
+        Problem(.malformed, code, tensor: name, message, offset: Self.base + place)
+    }
+
+    // MARK: Metadata
 
     private mutating func readMetadata() throws(Problem) {
         if reader.take(word: "null") { return }
         try reader.expect("{")
         var pairs: [(key: String, value: String)] = []
-        var keys: Set<String> = []
+        var keys = NameTable()
         if !reader.take("}") {
             repeat {
                 _ = reader.peek()
                 let place = reader.position
                 let key = try reader.string()
-                guard keys.insert(key).inserted else {
-                    throw reader.problem("duplicate", "has the metadata key '\(key)' twice", at: place)
+                let hash = NameTable.hash(key)
+                var slot = keys.start(hash)
+                while let other = keys.next(hash, &slot) {
+                    guard !pairs[other].key.hasSameBytes(as: key) else {
+                        throw reader.problem("duplicate", "has the metadata key '\(key.excerpt)' twice", at: place)
+                    }
                 }
-                try reader.expect(":")
-                guard reader.peek() == UInt8(ascii: "\"") else {
-                    throw reader.problem("metadata", "has metadata '\(key)' that is no string, as the format demands")
+                guard pairs.count < Header.largestMetadataCount else {
+                    throw reader.problem(
+                        "metadata", "has more than \(Header.largestMetadataCount) pairs of metadata", at: place)
                 }
-                pairs.append((key, try reader.string()))
+                keys.insert(pairs.count, hash)
+                pairs.append((key, try metadataValue(key)))
             } while reader.take(",")
             try reader.expect("}")
         }
         metadata = pairs
+    }
+
+    private mutating func metadataValue(_ key: String) throws(Problem) -> String {
+        try reader.expect(":")
+        guard reader.peek() == UInt8(ascii: "\"") else {
+            throw reader.problem("metadata", "has metadata '\(key.excerpt)' that is no string, as the format demands")
+        }
+        return try reader.string()
+    }
+
+    // MARK: Tensors
+
+    private mutating func readTensor(_ name: String, _ place: Int) throws(Problem) {
+        let hash = NameTable.hash(name)
+        guard names.place(of: name, hash, in: tensors) == nil else {
+            throw bad("duplicate-tensor", name, "is described twice, so its meaning is open", place)
+        }
+        let tensor = try entry(name, place)
+        names.insert(tensors.count, hash)
+        tensors.append(tensor)
+    }
+
+    private enum Field: CaseIterable {
+        case dtype, shape, offsets
+
+        static let names = ["dtype", "shape", "data_offsets"]
+        static let bytes = names.map { Array($0.utf8) }
+        var name: String { Self.names[self == .dtype ? 0 : self == .shape ? 1 : 2] }
     }
 
     private mutating func entry(_ name: String, _ place: Int) throws(Problem) -> TensorInfo {
@@ -76,105 +127,99 @@ struct HeaderParser: ~Copyable {
         try reader.expect("{")
         var dtype: DType?
         var shape: [Int]?
-        var offsets: [Int]?
+        var offsets: (begin: Int, end: Int)?
         if !reader.take("}") {
             repeat {
                 _ = reader.peek()
                 let at = reader.position
-                let key = try reader.string()
+                let field = try readField(name)
                 try reader.expect(":")
-                switch key {
-                case "dtype" where dtype == nil: dtype = try readType(name)
-                case "shape" where shape == nil: shape = try list(name, key, limit: Header.largestRank)
-                case "data_offsets" where offsets == nil: offsets = try list(name, key, limit: 2)
-                case "dtype", "shape", "data_offsets": throw bad("bad-entry", name, "has the field '\(key)' twice", at)
-                default: throw bad("bad-entry", name, "has a field '\(key)', which the format does not know", at)
+                switch field {
+                case .dtype where dtype == nil: dtype = try readType(name)
+                case .shape where shape == nil:
+                    try readNumbers(name, field, limit: Header.largestRank)
+                    shape = shapes.shared(numbers)
+                case .offsets where offsets == nil: offsets = try readOffsets(name)
+                default: throw bad("bad-entry", name, "has the field '\(field.name)' twice", at)
                 }
             } while reader.take(",")
             try reader.expect("}")
         }
         guard let dtype, let shape, let offsets else {
-            let missing = dtype == nil ? "dtype" : shape == nil ? "shape" : "data_offsets"
-            throw bad("bad-entry", name, "has no '\(missing)'", place)
+            let missing: Field = dtype == nil ? .dtype : shape == nil ? .shape : .offsets
+            throw bad("bad-entry", name, "has no '\(missing.name)'", place)
         }
         return try TensorInfo(checking: name, dtype, shape, offsets) { self.bad($0, name, $1, place) }
     }
 
-    private mutating func readType(_ name: String) throws(Problem) -> DType {
+    private mutating func readField(_ name: String) throws(Problem) -> Field {
         let place = reader.position
+        if let text = try reader.plainString() {
+            if reader.matches(text, Field.bytes[0]) { return .dtype }
+            if reader.matches(text, Field.bytes[1]) { return .shape }
+            if reader.matches(text, Field.bytes[2]) { return .offsets }
+            throw unknown(try reader.text(text), name, place)
+        }
         let text = try reader.string()
-        if let dtype = DType(rawValue: text) { return dtype }
-        let upper = DType(rawValue: text.uppercased()).map { "; did you mean '\($0.rawValue)'?" } ?? ""
-        throw bad("bad-dtype", name, "has the unknown dtype '\(text)'\(upper)", place)
+        guard let field = Field.allCases.first(where: { $0.name == text }) else { throw unknown(text, name, place) }
+        return field
     }
 
-    private mutating func list(_ name: String, _ key: String, limit: Int) throws(Problem) -> [Int] {
-        try reader.expect("[")
-        var result: [Int] = []
-        if reader.take("]") { return result }
-        repeat {
-            guard result.count < limit else {
-                throw bad("bad-entry", name, "has more than \(limit) numbers in '\(key)'", reader.position)
-            }
-            do throws(Problem) {
-                result.append(try reader.unsigned())
-            } catch {
-                throw bad("bad-entry", name, "\(error.message) in '\(key)'", (error.offset ?? 8) - 8)
-            }
-        } while reader.take(",")
-        try reader.expect("]")
-        return result
+    private func unknown(_ field: String, _ name: String, _ place: Int) -> Problem {
+        bad("bad-entry", name, "has a field '\(field.excerpt)', which the format does not know", place)
+    }
+
+    private mutating func readType(_ name: String) throws(Problem) -> DType {
+        guard reader.peek() == UInt8(ascii: "\"") else {
+            throw bad("bad-dtype", name, "has a dtype that is no string", reader.position)
+        }
+        let place = reader.position
+        let plain = try reader.plainString()
+        if let plain, let lastType, reader.sameBytes(plain, lastType.text) { return lastType.dtype }
+        let text = if let plain { try reader.text(plain) } else { try reader.string() }
+        guard let dtype = DType(rawValue: text) else {
+            let upper = DType(rawValue: text.uppercased()).map { "; did you mean '\($0.rawValue)'?" } ?? ""
+            throw bad("bad-dtype", name, "has the unknown dtype '\(text.excerpt)'\(upper)", place)
+        }
+        if let plain { lastType = (plain, dtype) }
+        return dtype
+    }
+
+    private mutating func readOffsets(_ name: String) throws(Problem) -> (begin: Int, end: Int) {
+        let place = reader.position
+        try readNumbers(name, .offsets, limit: 2)
+        guard numbers.count == 2 else {
+            throw bad("bad-entry", name, "has \(numbers.count) numbers in 'data_offsets', but 2 were needed", place)
+        }
+        return (numbers[0], numbers[1])
+    }
+
+    /// Reads a list of whole numbers into `numbers`.
+    private mutating func readNumbers(_ name: String, _ field: Field, limit: Int) throws(Problem) {
+        numbers.removeAll(keepingCapacity: true)
+        do throws(Problem) {
+            try reader.expect("[")
+            if reader.take("]") { return }
+            repeat {
+                guard numbers.count < limit else {
+                    throw reader.problem("number", "has more than \(limit) numbers")
+                }
+                numbers.append(try reader.unsigned())
+            } while reader.take(",")
+            try reader.expect("]")
+        } catch {
+            throw bad("bad-entry", name, "\(error.message) in '\(field.name)'", (error.offset ?? Self.base) - Self.base)
+        }
     }
 }
 
-extension TensorInfo {
-    /// Checks one entry by itself: two offsets in order, and a size that is that of the shape.
-    fileprivate init(
-        checking name: String, _ dtype: DType, _ shape: [Int], _ offsets: [Int], _ bad: (String, String) -> Problem
-    ) throws(Problem) {
-        guard offsets.count == 2 else {
-            throw bad("bad-entry", "has \(offsets.count) numbers in 'data_offsets', but 2 were needed")
-        }
-        guard offsets[0] <= offsets[1] else {
-            throw bad("bad-offsets", "ends at \(offsets[1]) before it begins at \(offsets[0])")
-        }
-        guard let size = DType.byteCount(shape, dtype) else {
-            throw bad("bad-shape", "has a shape \(shape) of \(dtype.rawValue) that is no whole or possible number of bytes")
-        }
-        guard offsets[1] - offsets[0] == size else {
-            throw bad(
-                "bad-size", "has \(offsets[1] - offsets[0]) bytes of data, but \(dtype.rawValue) \(shape) needs \(size)")
-        }
-        self.init(name: name, dtype: dtype, shape: shape, begin: offsets[0], end: offsets[1])
-    }
-}
+/// Lets entries of equal shape share one array, as most tensors of a model have one of a few shapes.
+private struct ShapePool {
+    private var kept = [[Int]](repeating: [], count: 64)
 
-/// Checks that tensors cover their data without gap, overlap or rest.
-enum HeaderLayout {
-    static func check(_ list: [TensorInfo], dataLength: Int) throws(Problem) -> [TensorInfo] {
-        var sorted = list
-        let isSorted = zip(list, list.dropFirst()).allSatisfy { ($0.begin, $0.end) <= ($1.begin, $1.end) }
-        if !isSorted { sorted.sort { ($0.begin, $0.end) < ($1.begin, $1.end) } }
-        var end = 0
-        for tensor in sorted {
-            guard tensor.begin == end else {
-                let what = tensor.begin < end ? "overlaps what comes before it" : "leaves a gap before it"
-                throw Problem(
-                    .malformed, "bad-offsets", tensor: tensor.name,
-                    "begins at byte \(tensor.begin) of the data and \(what), which ends at \(end)")
-            }
-            end = tensor.end
-        }
-        if end > dataLength {
-            throw Problem(
-                .malformed, "truncated", "has \(dataLength) bytes of data, but its header describes \(end)",
-                hint: "the file ends \(end - dataLength) bytes early: download it again")
-        }
-        if end < dataLength {
-            throw Problem(
-                .malformed, "trailing-bytes", "has \(dataLength - end) bytes after the last tensor",
-                hint: "something was appended to the file: download it again")
-        }
-        return sorted
+    mutating func shared(_ shape: [Int]) -> [Int] {
+        let slot = shape.reduce(0) { ($0 &* 31) &+ $1 } & 63
+        if kept[slot] != shape { kept[slot] = Array(shape[...]) }
+        return kept[slot]
     }
 }

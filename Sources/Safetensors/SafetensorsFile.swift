@@ -26,7 +26,7 @@ public final class SafetensorsFile: Sendable {
 
     /// Some bytes of a tensor, counted from its beginning.
     public func read(_ tensor: TensorInfo, bytes: Range<Int>) throws(Problem) -> [UInt8] {
-        try file.read(at: header.dataStart + tensor.begin + bytes.lowerBound, count: bytes.count)
+        try file.read(at: place(tensor, bytes), count: bytes.count)
     }
 
     /// Some bytes of a tensor into `buffer`, which must be as long as the range.
@@ -34,6 +34,11 @@ public final class SafetensorsFile: Sendable {
         _ tensor: TensorInfo, bytes: Range<Int>, into buffer: UnsafeMutableRawBufferPointer
     ) throws(Problem) {
         let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<bytes.count])
-        try unsafe file.read(into: target, at: header.dataStart + tensor.begin + bytes.lowerBound)
+        try unsafe file.read(into: target, at: place(tensor, bytes))
+    }
+
+    private func place(_ tensor: TensorInfo, _ bytes: Range<Int>) -> Int {
+        precondition(bytes.lowerBound >= 0 && bytes.upperBound <= tensor.byteCount, "bytes outside of the tensor")
+        return header.dataStart + tensor.begin + bytes.lowerBound
     }
 }

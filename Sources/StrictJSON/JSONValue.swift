@@ -1,72 +1,7 @@
 import Problems
 
-/// A number as its source writes it.
-public struct JSONNumber: Sendable, Equatable {
-    /// The source text, such as `1e-05`; or Python's `NaN`, `Infinity`, `-Infinity`.
-    public let text: String
-
-    /// Keeps `text`, which must be a JSON number.
-    public init(text: String) { self.text = text }
-
-    /// The value, if it is written as a whole number that fits.
-    public var int: Int? { text.utf8.allSatisfy { $0 == UInt8(ascii: "-") || (0x30...0x39).contains($0) } ? Int(text) : nil }
-
-    /// The nearest double.
-    public var double: Double {
-        switch text {
-        case "NaN": .nan
-        case "Infinity": .infinity
-        case "-Infinity": -.infinity
-        default: Double(text) ?? .nan
-        }
-    }
-}
-
-/// An object that keeps the order of its keys.
-public struct JSONObject: Sendable, Equatable {
-    /// A key and its value.
-    public struct Entry: Sendable, Equatable {
-        /// The key.
-        public let key: String
-        /// The value.
-        public var value: JSONValue
-    }
-
-    /// All entries, in order.
-    public private(set) var entries: [Entry]
-    private var places: [String: Int]
-
-    /// Takes `pairs` in their order; of equal keys the last one wins.
-    public init(_ pairs: [(String, JSONValue)] = []) {
-        entries = []
-        places = [:]
-        for (key, value) in pairs { self[key] = value }
-    }
-
-    /// The value of `key`; setting a new one appends it, setting `nil` removes it.
-    public subscript(key: String) -> JSONValue? {
-        get { places[key].map { entries[$0].value } }
-        set {
-            if let place = places[key] {
-                if let newValue {
-                    entries[place].value = newValue
-                } else {
-                    entries.remove(at: place)
-                    places = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.key, $0) })
-                }
-            } else if let newValue {
-                places[key] = entries.count
-                entries.append(Entry(key: key, value: newValue))
-            }
-        }
-    }
-
-    /// Compares keys, order and values.
-    public static func == (a: JSONObject, b: JSONObject) -> Bool { a.entries == b.entries }
-}
-
 /// A JSON document in memory.
-public indirect enum JSONValue: Sendable, Equatable {
+public enum JSONValue: Sendable, Equatable {
     /// `null`.
     case null
     /// `true` or `false`.
@@ -80,14 +15,18 @@ public indirect enum JSONValue: Sendable, Equatable {
     /// An object.
     case object(JSONObject)
 
+    /// The truth value, if this is one.
+    public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
     /// The text, if this is a string.
     public var string: String? { if case .string(let value) = self { value } else { nil } }
     /// The number, if this is one.
     public var number: JSONNumber? { if case .number(let value) = self { value } else { nil } }
+    /// The items, if this is an array.
+    public var array: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
     /// The object, if this is one.
     public var object: JSONObject? { if case .object(let value) = self { value } else { nil } }
 
-    /// Values may nest this deep.
+    /// Arrays and objects may nest this deep.
     public static let depthLimit = 64
 
     /// Reads a whole document.
@@ -95,35 +34,54 @@ public indirect enum JSONValue: Sendable, Equatable {
     /// - Parameter allowNonFinite: whether `NaN`, `Infinity` and `-Infinity` count as numbers, as Python writes them.
     public static func parse(_ bytes: [UInt8], allowNonFinite: Bool = false) throws(Problem) -> JSONValue {
         var reader = JSONReader(bytes)
-        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) {
-            throw reader.problem("bom", "begins with a byte order mark, which JSON does not have")
-        }
-        let value = try parse(&reader, depth: 0, allowNonFinite)
+        try reader.expectNoByteOrderMark()
+        let value = try JSONValue(from: &reader, allowNonFinite: allowNonFinite)
         try reader.expectEnd()
         return value
     }
 
-    private static func parse(_ reader: inout JSONReader, depth: Int, _ lenient: Bool) throws(Problem) -> JSONValue {
-        guard depth <= depthLimit else { throw reader.problem("depth", "nests deeper than \(depthLimit) levels") }
-        switch reader.peek() {
-        case UInt8(ascii: "{"): return .object(try object(&reader, depth, lenient))
-        case UInt8(ascii: "["): return .array(try array(&reader, depth, lenient))
+    /// Reads the value that comes next, whole.
+    public init(from reader: inout JSONReader, allowNonFinite: Bool = false) throws(Problem) {
+        self = try ValueBuilder(allowNonFinite: allowNonFinite).value(&reader, depth: 0)
+    }
+}
+
+/// Builds values; it recurses, but no deeper than the limit.
+private struct ValueBuilder {
+    let allowNonFinite: Bool
+
+    func value(_ reader: inout JSONReader, depth: Int) throws(Problem) -> JSONValue {
+        let next = reader.peek() ?? 0
+        switch next {
+        case UInt8(ascii: "{"): return .object(try object(&reader, depth))
+        case UInt8(ascii: "["): return .array(try array(&reader, depth))
         case UInt8(ascii: "\""): return .string(try reader.string())
         case UInt8(ascii: "t") where reader.take(word: "true"): return .bool(true)
         case UInt8(ascii: "f") where reader.take(word: "false"): return .bool(false)
         case UInt8(ascii: "n") where reader.take(word: "null"): return .null
-        case UInt8(ascii: "N") where lenient && reader.take(word: "NaN"): return .number(JSONNumber(text: "NaN"))
-        case UInt8(ascii: "I") where lenient && reader.take(word: "Infinity"):
-            return .number(JSONNumber(text: "Infinity"))
-        case UInt8(ascii: "-") where lenient && reader.take(word: "-Infinity"):
-            return .number(JSONNumber(text: "-Infinity"))
-        case let byte? where byte == UInt8(ascii: "-") || (0x30...0x39).contains(byte):
-            return .number(try reader.number())
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "N"), UInt8(ascii: "I"):
+            return .number(try number(&reader))
         default: throw reader.problem("syntax", "found \(reader.found), but a value was needed")
         }
     }
 
-    private static func object(_ reader: inout JSONReader, _ depth: Int, _ lenient: Bool) throws(Problem) -> JSONObject {
+    private func number(_ reader: inout JSONReader) throws(Problem) -> JSONNumber {
+        for word in ["NaN", "Infinity", "-Infinity"] where reader.take(word: word) {
+            if allowNonFinite { return JSONNumber(text: word) }
+            throw reader.problem(
+                "number", "has \(word), which JSON does not have", at: reader.position - word.utf8.count)
+        }
+        return try reader.number()
+    }
+
+    private func requireDepth(_ reader: borrowing JSONReader, _ depth: Int) throws(Problem) {
+        guard depth < JSONValue.depthLimit else {
+            throw reader.problem("depth", "nests deeper than \(JSONValue.depthLimit) levels")
+        }
+    }
+
+    private func object(_ reader: inout JSONReader, _ depth: Int) throws(Problem) -> JSONObject {
+        try requireDepth(reader, depth)
         try reader.expect("{")
         var result = JSONObject()
         if reader.take("}") { return result }
@@ -131,19 +89,23 @@ public indirect enum JSONValue: Sendable, Equatable {
             _ = reader.peek()
             let place = reader.position
             let key = try reader.string()
-            guard result[key] == nil else { throw reader.problem("duplicate", "has the key '\(key)' twice", at: place) }
+            guard !result.contains(key) else {
+                throw reader.problem("duplicate", "has the key '\(key.excerpt)' twice", at: place)
+            }
             try reader.expect(":")
-            result[key] = try parse(&reader, depth: depth + 1, lenient)
+            let value = try value(&reader, depth: depth + 1)
+            result.append(JSONObject.Entry(key: key, value: value, offset: place))
         } while reader.take(",")
         try reader.expect("}")
         return result
     }
 
-    private static func array(_ reader: inout JSONReader, _ depth: Int, _ lenient: Bool) throws(Problem) -> [JSONValue] {
+    private func array(_ reader: inout JSONReader, _ depth: Int) throws(Problem) -> [JSONValue] {
+        try requireDepth(reader, depth)
         try reader.expect("[")
         var result: [JSONValue] = []
         if reader.take("]") { return result }
-        repeat { result.append(try parse(&reader, depth: depth + 1, lenient)) } while reader.take(",")
+        repeat { result.append(try value(&reader, depth: depth + 1)) } while reader.take(",")
         try reader.expect("]")
         return result
     }

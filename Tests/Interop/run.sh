@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the interop tests on the tools in the directory $1, in a virtual environment that is made once.
+# ADAPTERKIT_PYTHON names a Python that has the libraries already; ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bin=$1
+skip() {
+    echo "SKIPPED: interop tests: $*"
+    exit 0
+}
+
+python=${ADAPTERKIT_PYTHON:-}
+if [ -z "$python" ]; then
+    . Tests/setup.sh
+    command -v python3 >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null || install python3 python3-venv || true
+    command -v python3 >/dev/null 2>&1 || skip "there is no python3"
+    venv=${XDG_CACHE_HOME:-$HOME/.cache}/adapterkit/venv-torch2.13-peft0.21
+    python=$venv/bin/python
+    if [ ! -e "$venv/complete" ]; then
+        rm -rf "$venv"
+        mkdir -p "$(dirname "$venv")"
+        python3 -m venv "$venv" >/dev/null 2>&1 || skip "python3 cannot make virtual environments"
+        echo "Installing torch, PEFT, transformers and safetensors into $venv ..."
+        timeout 900 "$python" -m pip install --quiet 'torch==2.13.*' 'peft==0.21.*' 'transformers==5.23.*' \
+            'safetensors==0.8.*' numpy >"$venv/pip.log" 2>&1 || skip "PyPI did not give the libraries (see $venv/pip.log)"
+        touch "$venv/complete"
+    fi
+fi
+mode=--quick
+[ "${ADAPTERKIT_INTEROP:-}" = full ] && mode=
+"$python" -W ignore Tests/Interop/run.py --bin "$bin" $mode

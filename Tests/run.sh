@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds with warnings as errors, and runs all tests.
+# The interop tests with the live Python libraries run where PyPI answers, and say so where they are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. Tests/setup.sh
+
+export ADAPTERKIT_WARNINGS=error
+step() { printf '\n== %s\n' "$*"; }
+
+step "Format"
+swift format lint --strict --recursive Sources Tests Package.swift
+
+step "Build and test (debug: the tests can make system calls fail)"
+swift build --build-tests 2>&1 | tail -n 3
+swift test --skip-build 2>&1 | awk '!/^◇/ && (!/^✔/ || /^✔ Test run with/)'
+
+step "Build (release)"
+swift build -c release --static-swift-stdlib 2>&1 | tail -n 1
+bin=$(swift build -c release --static-swift-stdlib --show-bin-path)
+
+step "Example"
+bash Tests/Interop/example.sh "$bin"
+
+step "Interop with PEFT, transformers and safetensors"
+bash Tests/Interop/run.sh "$bin"
