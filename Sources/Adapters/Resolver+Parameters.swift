@@ -23,7 +23,7 @@ extension Resolver {
 
     /// Places all pairs that sit on the module at `path`.
     mutating func placeParameters(_ path: String, _ modules: [AdapterModule]) {
-        let parameters = parameters(of: path)
+        let parameters = Self.parameters(of: path, config: adapter.config)
         guard parameters.count >= modules.count else {
             for module in modules.dropFirst(parameters.count) {
                 error("foreign-tensor", module.down, "has no parameter left in the config's 'target_parameters'")
@@ -43,9 +43,9 @@ extension Resolver {
     }
 
     /// The parameters of the module at `path` that the config names, in registration order.
-    private func parameters(of path: String) -> [String] {
+    static func parameters(of path: String, config: PEFTConfig) -> [String] {
         var result: [String] = []
-        for target in adapter.config.targetParameters {
+        for target in config.targetParameters {
             guard let dot = target.lastIndex(of: ".") else { continue }
             let owner = target[..<dot]
             let name = String(target[target.index(after: dot)...])
