@@ -39,6 +39,9 @@ let package = Package(
         .executableTarget(name: "adapter-verify", dependencies: ["Adapters", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
+        .target(name: "Fixtures", path: "Tests/Fixtures"),
+        .testTarget(name: "ToolTests", dependencies: ["Fixtures", "adapter-inspect", "adapter-merge", "adapter-verify"]),
+        .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),
         .testTarget(name: "ConsoleTests", dependencies: ["Console"], swiftSettings: []),
     ],
     swiftLanguageModes: [.v6]

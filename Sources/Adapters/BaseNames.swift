@@ -40,18 +40,22 @@ struct BaseNames {
 
     /// The part of a name that must be equal: from its first number on, or the last module and parameter.
     static func tail(_ name: String) -> Substring {
-        var starts: [String.Index] = [name.startIndex]
-        for at in name.utf8.indices where name.utf8[at] == UInt8(ascii: ".") { starts.append(name.utf8.index(after: at)) }
-        for start in starts {
-            let part = name[start...].prefix { $0 != "." }
-            if !part.isEmpty && part.utf8.allSatisfy({ (0x30...0x39).contains($0) }) { return name[start...] }
+        let bytes = name.utf8
+        var part = bytes.startIndex
+        var previous = part
+        while true {
+            let end = bytes[part...].firstIndex(of: UInt8(ascii: ".")) ?? bytes.endIndex
+            if part < end, bytes[part..<end].allSatisfy({ (0x30...0x39).contains($0) }) { return name[part...] }
+            if end == bytes.endIndex { return name[previous...] }
+            previous = part
+            part = bytes.index(after: end)
         }
-        return name[starts[max(0, starts.count - 2)]...]
     }
 
     /// How many name parts two names have in common at their ends.
     private static func commonEnd(_ a: String, _ b: String) -> Int {
-        let parts = zip(a.split(separator: ".").reversed(), b.split(separator: ".").reversed())
-        return parts.prefix { $0.0 == $0.1 }.count
+        let dot = UInt8(ascii: ".")
+        let parts = zip(a.utf8.split(separator: dot).reversed(), b.utf8.split(separator: dot).reversed())
+        return parts.prefix { $0.0.elementsEqual($0.1) }.count
     }
 }

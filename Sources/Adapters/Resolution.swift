@@ -222,16 +222,16 @@ struct Resolver {
     /// Square weights do not show which way they lie: the architecture does, or their neighbours, or at last the flag.
     private mutating func decideSquares() {
         guard !undecided.isEmpty else { return }
-        let votes = OrientationVotes(base: base)
+        let isOpen = !traits.usesConv1D && orientationVotes.columns == orientationVotes.rows
+        let votes = isOpen ? OrientationVotes(base: base) : nil
         for (module, weight) in undecided {
-            let neighbours = votes.around(weight.name)
             let columns: Bool
             if traits.usesConv1D {
                 columns = !TiedHead.isHead(module.path)
             } else if orientationVotes.columns != orientationVotes.rows {
                 columns = orientationVotes.columns > orientationVotes.rows
             } else {
-                columns = neighbours ?? adapter.config.fanInFanOut
+                columns = votes?.around(weight.name) ?? adapter.config.fanInFanOut
             }
             add(module, weight, columns ? .columnsAreOutputs : .rowsAreOutputs)
         }

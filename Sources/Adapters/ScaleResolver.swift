@@ -63,22 +63,26 @@ struct ScaleResolver {
 
 /// Which way linear weights lie in a base, as their biases show: a bias has one number for each output.
 struct OrientationVotes {
-    private let base: Checkpoint
+    private var votes: [Substring: (rows: Int, columns: Int)] = [:]
 
-    init(base: Checkpoint) { self.base = base }
-
-    /// Whether the weights of the same layer as `name` have their outputs in columns; `nil` if nothing shows it.
-    func around(_ name: String) -> Bool? {
-        let block = name.prefix(name.count - BaseNames.tail(name).count)
-        var votes = (rows: 0, columns: 0)
+    init(base: Checkpoint) {
         for entry in base.tensors {
             let weight = entry.info
-            guard weight.shape.count == 2, weight.shape[0] != weight.shape[1] else { continue }
-            guard weight.name.hasSuffix(".weight"), weight.name.hasPrefix(block) else { continue }
+            guard weight.shape.count == 2, weight.shape[0] != weight.shape[1], weight.name.hasSuffix(".weight") else { continue }
             guard let bias = base.lookup(String(weight.name.dropLast(6)) + "bias")?.info else { continue }
-            if bias.shape == [weight.shape[0]] { votes.rows += 1 }
-            if bias.shape == [weight.shape[1]] { votes.columns += 1 }
+            var found = votes[Self.stack(weight.name)] ?? (0, 0)
+            if bias.shape == [weight.shape[0]] { found.rows += 1 }
+            if bias.shape == [weight.shape[1]] { found.columns += 1 }
+            votes[Self.stack(weight.name)] = found
         }
-        return votes.rows == votes.columns ? nil : votes.columns > votes.rows
+    }
+
+    /// What comes before the number of a layer: the stack of layers that a weight belongs to.
+    private static func stack(_ name: String) -> Substring { name[..<BaseNames.tail(name).startIndex] }
+
+    /// Whether the weights of the same stack as `name` have their outputs in columns; `nil` if nothing shows it.
+    func around(_ name: String) -> Bool? {
+        guard let found = votes[Self.stack(name)], found.rows != found.columns else { return nil }
+        return found.columns > found.rows
     }
 }

@@ -1,0 +1,128 @@
+import Problems
+import Safetensors
+
+/// How large the delta s·B·A of one module is.
+public struct DeltaNorm: Sendable, Equatable {
+    /// The Frobenius norm and the largest singular value of one matrix.
+    public struct Matrix: Sendable, Equatable {
+        /// The root of the sum of all squares.
+        public let frobenius: Double
+        /// The largest singular value.
+        public let spectral: Double
+    }
+
+    /// One for each expert, else one.
+    public let matrices: [Matrix]
+
+    /// Whether the data is free of NaN and infinities, and the norms are numbers.
+    public var isFinite: Bool { matrices.allSatisfy { $0.frobenius.isFinite && $0.spectral.isFinite } }
+    /// The Frobenius norm of all matrices together.
+    public var frobenius: Double {
+        let largest = matrices.map(\.frobenius).max() ?? 0
+        guard largest > 0, largest.isFinite else { return isFinite ? largest : .nan }
+        return largest * matrices.reduce(0) { $0 + ($1.frobenius / largest) * ($1.frobenius / largest) }.squareRoot()
+    }
+    /// The largest singular value of any of the matrices.
+    public var spectral: Double { isFinite ? matrices.map(\.spectral).max() ?? 0 : .nan }
+    /// How many equal singular values would give these norms; `nil` for a delta that is zero or not finite.
+    ///
+    /// Of experts, that of the one with the largest norm.
+    public var stableRank: Double? {
+        guard isFinite, let matrix = matrices.max(by: { $0.frobenius < $1.frobenius }), matrix.spectral > 0 else { return nil }
+        let ratio = matrix.frobenius / matrix.spectral
+        return ratio * ratio
+    }
+
+    /// Reads the factors of `facts`; `nil` if no delta is defined for it.
+    public init?(of facts: ModuleFacts, in adapter: Adapter) throws {
+        guard let part = try LowRankSum.Part(facts, in: adapter.file) else { return nil }
+        let sum = try LowRankSum([part], batches: facts.experts)
+        let squares = (0..<facts.experts).map(sum.squaredNorm)
+        let refined = squares.contains { !$0.isExact } ? try sum.refinedSquaredNorms() : []
+        matrices = squares.enumerated().map { batch, square in
+            let value = square.isExact ? square.value : refined[batch]
+            // Rounding must not make the part larger than the whole.
+            let frobenius = max(0, value).squareRoot()
+            guard value.isFinite else { return Matrix(frobenius: .nan, spectral: .nan) }
+            return Matrix(frobenius: frobenius, spectral: min(frobenius, sum.spectralNorm(batch)))
+        }
+    }
+}
+
+/// Frobenius norms of the base's weights, each tensor read once.
+public struct WeightNorms: Sendable {
+    private let base: Checkpoint
+    private let scaleBlock: (rows: Int, columns: Int)?
+    private var sources: [String: Set<String>] = [:]
+    private var squares: [String: Double] = [:]
+
+    /// Finds the base tensors of each module through `resolution`.
+    public init(base: Checkpoint, resolution: Resolution) {
+        self.base = base
+        scaleBlock = resolution.traits.scaleBlock
+        for update in resolution.updates {
+            guard let source = update.source else { continue }
+            // Both factors may be transposed, so either may be A.
+            for term in update.terms {
+                for tensor in [term.left.tensor.name, term.right.tensor.name] { sources[tensor, default: []].insert(source) }
+            }
+        }
+    }
+
+    /// Bytes that the norms of all modules take to read.
+    public var byteCount: Int {
+        Set(sources.values.joined()).reduce(0) { $0 + (base.lookup($1)?.info.byteCount ?? 0) }
+    }
+
+    /// The norm of all weights that the delta of `facts` goes to; `nil` if the base has none that can be read.
+    public mutating func norm(of facts: ModuleFacts, progress: (Int) -> Void) throws -> Double? {
+        guard let names = sources[facts.module.down.name] else { return nil }
+        var sum = 0.0
+        for name in names.sorted() {
+            if squares[name] == nil { squares[name] = try squaredNorm(name, progress) }
+            guard let square = squares[name] else { return nil }
+            sum += square
+        }
+        return sum.squareRoot()
+    }
+
+    private func squaredNorm(_ name: String, _ progress: (Int) -> Void) throws -> Double? {
+        guard let place = base.lookup(name), place.info.dtype.kernel != nil else { return nil }
+        let scales = try blockScales(place.info)
+        let (file, info) = (base.shards[place.shard].file, place.info)
+        let columns = max(1, info.shape.last ?? 1)
+        var sum = 0.0
+        var at = 0
+        try WeightPieces.forEach(file, info) { values in
+            defer { at += values.count }
+            progress(values.count * info.dtype.bits / 8)
+            guard let scales else {
+                for value in values { sum += value * value }
+                return
+            }
+            for (index, value) in values.enumerated() {
+                let (row, column) = ((at + index) / columns, (at + index) % columns)
+                let scaled = value * scales.values[row / scales.rows * scales.perRow + column / scales.columns]
+                sum += scaled * scaled
+            }
+        }
+        return sum
+    }
+
+    /// The scales of an FP8 weight, and the size of a block that shares one.
+    private func blockScales(_ info: TensorInfo) throws -> (values: [Double], rows: Int, columns: Int, perRow: Int)? {
+        guard info.dtype.bits == 8, info.shape.count == 2 else { return nil }
+        for suffix in ["_scale_inv", "_scale"] {
+            guard let place = base.lookup(info.name + suffix), place.info.dtype.kernel != nil else { continue }
+            let values = try WeightPieces.all(base.shards[place.shard].file, place.info)
+            let (rows, columns) = (info.shape[0], info.shape[1])
+            let block =
+                values.count == 1
+                ? (rows, columns) : values.count == rows ? (1, columns) : (scaleBlock?.rows ?? 128, scaleBlock?.columns ?? 128)
+            let perRow = (columns + block.1 - 1) / max(1, block.1)
+            guard values.count == (rows + block.0 - 1) / max(1, block.0) * perRow else { continue }
+            return (values, block.0, block.1, perRow)
+        }
+        return nil
+    }
+}
