@@ -11,7 +11,7 @@ public struct TensorFile: Sendable {
         public var shape: [Int]
         public var bytes: [UInt8]
 
-        public init(_ name: String, _ dtype: String, _ shape: [Int], _ bytes: [UInt8]) {
+        public init(_ name: String, _ dtype: String, _ shape: [Int], bytes: [UInt8]) {
             self.name = name
             self.dtype = dtype
             self.shape = shape
@@ -21,7 +21,7 @@ public struct TensorFile: Sendable {
         /// A tensor of numbers, each rounded once to a floating-point type.
         public init(_ name: String, _ dtype: String, _ shape: [Int], _ values: [Double]) {
             precondition(values.count == shape.reduce(1, *), "\(name): as many values as the shape says")
-            self.init(name, dtype, shape, Format.named(dtype).encode(values))
+            self.init(name, dtype, shape, bytes: Format.named(dtype).encode(values))
         }
 
         /// The values of a floating-point tensor.
@@ -49,7 +49,7 @@ public struct TensorFile: Sendable {
                 let shape = entry["shape"] as? [Int], let offsets = entry["data_offsets"] as? [Int]
             else { throw CocoaError(.fileReadCorruptFile) }
             let bytes = Array(data[8 + length + offsets[0]..<8 + length + offsets[1]])
-            found.append((offsets[0], Tensor(name, dtype, shape, bytes)))
+            found.append((offsets[0], Tensor(name, dtype, shape, bytes: bytes)))
         }
         tensors = found.sorted { ($0.begin, $0.tensor.name) < ($1.begin, $1.tensor.name) }.map(\.tensor)
     }

@@ -80,11 +80,19 @@ enum Tools {
             posix_spawn_file_actions_adddup2(&actions, out, 1)
         }
         posix_spawn_file_actions_adddup2(&actions, err, 2)
+        // Threads of a test block signals, and children would inherit that.
+        var attributes = posix_spawnattr_t()
+        var none = sigset_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var words = ([path] + arguments).map { strdup($0) } + [nil]
         var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in words + variables { free(text) } }
         var process = pid_t()
-        let code = posix_spawn(&process, path, &actions, nil, &words, &variables)
+        let code = posix_spawn(&process, path, &actions, &attributes, &words, &variables)
         guard code == 0 else { return Answer(status: 127, out: "", err: "cannot run \(path): error \(code)") }
         var status: Int32 = 0
         while waitpid(process, &status, 0) < 0 && errno == EINTR {}

@@ -1,5 +1,8 @@
+import CKernels
+import Files
 import Problems
 import Safetensors
+import Tensors
 
 /// How large the delta s·B·A of one module is.
 public struct DeltaNorm: Sendable, Equatable {
@@ -87,42 +90,66 @@ public struct WeightNorms: Sendable {
     }
 
     private func squaredNorm(_ name: String, _ progress: (Int) -> Void) throws -> Double? {
-        guard let place = base.lookup(name), place.info.dtype.kernel != nil else { return nil }
-        let scales = try blockScales(place.info)
-        let (file, info) = (base.shards[place.shard].file, place.info)
+        guard let place = base.lookup(name), let kernel = place.info.dtype.kernel else { return nil }
+        let (file, info, size) = (base.shards[place.shard].file, place.info, place.info.dtype.bits / 8)
         let columns = max(1, info.shape.last ?? 1)
+        let scales = try blockScales(info) ?? BlockScales(values: [1], rows: .max, columns: columns)
+        // Pieces of a few megabytes, in whole rows.
+        let step = max(1, (1 << 21) / columns)
         var sum = 0.0
-        var at = 0
-        try WeightPieces.forEach(file, info) { values in
-            defer { at += values.count }
-            progress(values.count * info.dtype.bits / 8)
-            guard let scales else {
-                for value in values { sum += value * value }
-                return
-            }
-            for (index, value) in values.enumerated() {
-                let (row, column) = ((at + index) / columns, (at + index) % columns)
-                let scaled = value * scales.values[row / scales.rows * scales.perRow + column / scales.columns]
-                sum += scaled * scaled
+        for start in stride(from: 0, to: info.elementCount / columns, by: step) {
+            try checkInterrupted()
+            let rows = start..<min(info.elementCount / columns, start + step)
+            let bytes = try file.read(info, bytes: rows.lowerBound * columns * size..<rows.upperBound * columns * size)
+            progress(bytes.count)
+            for row in rows {
+                for column in stride(from: 0, to: columns, by: scales.columns) {
+                    let count = min(scales.columns, columns - column)
+                    var square = 0.0
+                    unsafe bytes.withUnsafeBytes { source in
+                        guard let first = source.baseAddress else { return }
+                        let at = ((row - rows.lowerBound) * columns + column) * size
+                        unsafe ak_row_sumsq(
+                            kernel, first + at, columns, 1, count, nil, 0, scales[row, column], &square)
+                    }
+                    sum += square
+                }
             }
         }
         return sum
     }
 
-    /// The scales of an FP8 weight, and the size of a block that shares one.
-    private func blockScales(_ info: TensorInfo) throws -> (values: [Double], rows: Int, columns: Int, perRow: Int)? {
+    /// The scales of an FP8 weight: one for all, one for each row, or one for each block.
+    private func blockScales(_ info: TensorInfo) throws -> BlockScales? {
         guard info.dtype.bits == 8, info.shape.count == 2 else { return nil }
+        let (rows, columns) = (info.shape[0], info.shape[1])
         for suffix in ["_scale_inv", "_scale"] {
             guard let place = base.lookup(info.name + suffix), place.info.dtype.kernel != nil else { continue }
-            let values = try WeightPieces.all(base.shards[place.shard].file, place.info)
-            let (rows, columns) = (info.shape[0], info.shape[1])
+            let values = try TensorValues.doubles(base.shards[place.shard].file.read(place.info), place.info.dtype)
             let block =
                 values.count == 1
-                ? (rows, columns) : values.count == rows ? (1, columns) : (scaleBlock?.rows ?? 128, scaleBlock?.columns ?? 128)
-            let perRow = (columns + block.1 - 1) / max(1, block.1)
-            guard values.count == (rows + block.0 - 1) / max(1, block.0) * perRow else { continue }
-            return (values, block.0, block.1, perRow)
+                ? (rows, columns)
+                : values.count == rows ? (1, columns) : (scaleBlock?.rows ?? 128, scaleBlock?.columns ?? 128)
+            let table = BlockScales(values: values, rows: max(1, block.0), columns: max(1, block.1), of: columns)
+            if values.count == (rows + table.rows - 1) / table.rows * table.perRow { return table }
         }
         return nil
     }
+}
+
+/// Factors that the numbers of a weight are multiplied by, block by block.
+private struct BlockScales {
+    let values: [Double]
+    let rows: Int
+    let columns: Int
+    let perRow: Int
+
+    init(values: [Double], rows: Int, columns: Int, of width: Int? = nil) {
+        self.values = values
+        self.rows = rows
+        self.columns = columns
+        perRow = ((width ?? columns) + columns - 1) / columns
+    }
+
+    subscript(row: Int, column: Int) -> Double { values[row / rows * perRow + column / columns] }
 }

@@ -1,0 +1,109 @@
+import Adapters
+import Console
+import Problems
+import Safetensors
+
+extension AdapterFacts {
+    /// The facts for a reader at a terminal.
+    func lines(path: String) -> [String] {
+        let config = adapter.config
+        let with = extras.isEmpty ? "" : " with " + extras.joined(separator: ", ")
+        var sheet = FactSheet(title: escaped("\(path): \(method) adapter\(with)"))
+        sheet.add("base", config.baseModel.map { $0 + (config.revision.map { " at revision \($0)" } ?? "") })
+        if !modules.isEmpty {
+            sheet.add("rank", Self.spread(ranks) { String($0) })
+            sheet.add("alpha", Self.spread(alphas, plain))
+            sheet.add("scale", Self.spread(scales, plain))
+            let names = targets.entries.prefix(12).map { $0.count == 1 ? $0.value : "\($0.value) ×\($0.count)" }
+            let more = targets.entries.count > 12 ? ["and \(targets.entries.count - 12) more"] : []
+            sheet.add("modules", "\(Humane.count(modules.count)): \((names + more).joined(separator: ", "))")
+        }
+        sheet.add("layers", layers.text)
+        let shares = dtypes.map { dtypes.count == 1 ? $0.dtype.rawValue : "\($0.dtype.rawValue) \(Humane.bytes($0.bytes))" }
+        let tensors = adapter.file.header.tensors
+        sheet.add(
+            "parameters",
+            "\(Humane.count(adapter.parameterCount)) in \(Humane.count(tensors.count)) \(tensors.count == 1 ? "tensor" : "tensors"), "
+                + "\(Humane.bytes(tensors.reduce(0) { $0 + $1.byteCount })) of \(shares.joined(separator: ", "))")
+        sheet.add("task", config.taskType)
+        sheet.add("dialect", "PEFT" + (config.version.map { " " + $0 } ?? ""))
+        sheet.add("file", adapter.file.path)
+        for obstacle in obstacles.reduced { sheet.add("merge", "cannot be merged: \(obstacle)") }
+        return sheet.lines
+    }
+
+    /// `8`, or `8 (140 modules), 16 (14 modules)`, or the range of many values.
+    private static func spread<V>(_ tally: Tally<V>, _ text: (V) -> String) -> String {
+        let entries = tally.entries
+        if entries.count == 1 { return text(entries[0].value) }
+        if entries.count <= 4 {
+            return entries.map { "\(text($0.value)) (\($0.count) module\($0.count == 1 ? "" : "s"))" }.joined(separator: ", ")
+        }
+        let values = entries.map(\.value)
+        guard let least = values.min(), let greatest = values.max() else { return "" }
+        return "\(text(least)) to \(text(greatest)) (\(entries.count) values, most often \(text(entries[0].value)))"
+    }
+
+    /// The members of `--json`, without lists and problems.
+    var members: [(String, JSON)] {
+        let config = adapter.config
+        let tensors = adapter.file.header.tensors
+        return [
+            ("type", "adapter"), ("method", .string(method)), ("peft_type", .string(config.type)), ("dialect", "PEFT"),
+            ("why", .string(reason)), ("mergeable", .bool(obstacles.isEmpty && !problems.contains { $0.severity == .error })),
+            ("obstacles", .array(obstacles.map(\.json))),
+            ("base", ["name": .optional(config.baseModel), "revision": .optional(config.revision)]),
+            ("ranks", Self.json(ranks) { .int($0) }), ("alphas", Self.json(alphas) { .double($0) }),
+            ("scales", Self.json(scales) { .double($0) }), ("targets", Self.json(targets) { .string($0) }),
+            ("layers", layers.json), ("parameters", .int(adapter.parameterCount)),
+            ("lora_parameters", .int(lowRankParameterCount)), ("bytes", .int(tensors.reduce(0) { $0 + $1.byteCount })),
+            ("tensor_count", .int(tensors.count)), ("module_count", .int(modules.count)), ("dtypes", dtypes.json),
+            ("rslora", .bool(config.useRSLoRA)), ("dora", .bool(config.useDoRA)),
+            ("saved_parameters", .array(savedParameters.map { .string("\($0.module).\($0.parameter)") })),
+            ("biases", .array(biases.map { .string("\($0.module).\($0.parameter)") })),
+            (
+                "trainable_tokens",
+                .array(adapter.tokenRows.map { ["module": .string($0.module), "rows": .array($0.rows.map(JSON.int))] })
+            ),
+            ("task_type", .optional(config.taskType)), ("peft_version", .optional(config.version)),
+            ("files", .array([.string(adapter.file.path), .string(adapter.configPath)])),
+        ]
+    }
+
+    private static func json<V>(_ tally: Tally<V>, _ value: (V) -> JSON) -> JSON {
+        .array(tally.entries.map { ["value": value($0.value), "modules": .int($0.count)] })
+    }
+}
+
+extension [Problem] {
+    /// The messages, each once.
+    fileprivate var reduced: [String] {
+        var seen: Set<String> = []
+        return map(\.message).filter { seen.insert($0).inserted }
+    }
+}
+
+extension [LayerSet] {
+    /// `0-21`, or with their stacks if there are several; at most four.
+    var text: String {
+        if count == 1 { return self[0].ranges }
+        let parts = prefix(4).map { "\($0.stack.isEmpty ? "(top)" : $0.stack) \($0.ranges)" }
+        return parts.joined(separator: "; ") + (count > 4 ? "; and \(count - 4) more stacks" : "")
+    }
+
+    var json: JSON {
+        .array(map { ["stack": .string($0.stack), "layers": .array($0.layers.map(JSON.int))] })
+    }
+}
+
+extension [DTypeShare] {
+    var json: JSON {
+        .array(
+            map { share in
+                [
+                    "dtype": .string(share.dtype.rawValue), "tensors": .int(share.tensors),
+                    "parameters": .int(share.elements), "bytes": .int(share.bytes),
+                ]
+            })
+    }
+}

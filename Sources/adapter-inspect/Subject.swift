@@ -1,0 +1,98 @@
+import Adapters
+import Files
+import Problems
+import Safetensors
+import StrictJSON
+
+/// What a path turned out to be.
+enum Subject {
+    case adapter(AdapterFacts)
+    /// A model, or a file of tensors.
+    case checkpoint(CheckpointFacts)
+
+    /// Looks at what `path` holds, not at its name.
+    init(path: String) throws(Problem) {
+        switch Directory.kind(of: path) {
+        case nil:
+            throw Problem(
+                .missing, "no-such-file", file: path, "does not exist", hint: "name an adapter, a model or a safetensors file")
+        case .directory: self = try Self.directory(path)
+        default: self = try Self.file(path)
+        }
+    }
+
+    private static func adapter(_ path: String) throws(Problem) -> Subject { .adapter(AdapterFacts(try Adapter(path: path))) }
+
+    private static func directory(_ path: String) throws(Problem) -> Subject {
+        let entries = try Directory(path: path).entries()
+        let names = Set(entries.map(\.name))
+        let weights = names.contains { name in
+            name.hasSuffix(".safetensors") && !name.hasPrefix("adapter") || name.hasPrefix("pytorch_model")
+        }
+        if names.contains("adapter_model.safetensors") || names.contains("adapter_model.bin") { return try adapter(path) }
+        if names.contains("adapter_config.json"), !weights { return try adapter(path) }
+        if weights || names.contains(where: { $0.hasSuffix(".safetensors") || $0.hasSuffix(".index.json") }) {
+            return .checkpoint(CheckpointFacts(try Checkpoint.open(path: path)))
+        }
+        do throws(Problem) {
+            // This looks one level down, too.
+            return try adapter(path)
+        } catch {
+            guard error.code == "no-adapter", error.hint?.hasPrefix("name one of") != true else { throw error }
+            throw Problem(
+                .missing, "nothing-known", file: path, "holds neither an adapter nor a model",
+                hint: "an adapter has adapter_model.safetensors, a model has .safetensors files and config.json")
+        }
+    }
+
+    private static func file(_ path: String) throws(Problem) -> Subject {
+        if try beginsAsJSON(path) { return try document(path) }
+        let checkpoint: Checkpoint
+        do throws(Problem) {
+            checkpoint = try Checkpoint.open(path: path)
+        } catch {
+            guard error.code == "not-safetensors", [".bin", ".pt", ".pth"].contains(where: path.hasSuffix) else { throw error }
+            // What this says is how to convert it.
+            return try adapter(path)
+        }
+        let facts = CheckpointFacts(checkpoint)
+        let parent = parentPath(of: path)
+        guard facts.adapterDialect != nil || checkpoint.config == nil,
+            Directory.kind(of: parent + "/adapter_config.json") == .file
+        else { return .checkpoint(facts) }
+        do throws(Problem) {
+            return try adapter(path)
+        } catch {
+            // Named like a pickle, yet no pickle.
+            guard error.code == "pickle" else { throw error }
+            return .checkpoint(facts)
+        }
+    }
+
+    private static func beginsAsJSON(_ path: String) throws(Problem) -> Bool {
+        let file = try InputFile(path: path)
+        let first = try file.read(at: 0, count: min(file.size, 16))
+        // A safetensors file has eight bytes of length first, and no header is as long as this text would mean.
+        return first.first { !" \n\r\t".utf8.contains($0) } == UInt8(ascii: "{") && !first.prefix(8).contains(0)
+    }
+
+    /// The index or config of something.
+    private static func document(_ path: String) throws(Problem) -> Subject {
+        let fields: JSONObject?
+        do throws(Problem) {
+            fields = try JSONValue.parse(InputFile(path: path).readAll(limit: 512 << 20), allowNonFinite: true).object
+        } catch {
+            throw error.at(file: path)
+        }
+        if fields?["peft_type"] != nil { return try adapter(parentPath(of: path)) }
+        if fields?["weight_map"] != nil, path.hasSuffix(".index.json") {
+            return .checkpoint(CheckpointFacts(try Checkpoint.open(path: path)))
+        }
+        if fields?["model_type"] != nil || fields?["architectures"] != nil {
+            return .checkpoint(CheckpointFacts(try Checkpoint.open(path: parentPath(of: path))))
+        }
+        throw Problem(
+            .malformed, "nothing-known", file: path, "is JSON, but no index and no config of an adapter or a model",
+            hint: "an index is named like model.safetensors.index.json and has a 'weight_map'")
+    }
+}
