@@ -42,7 +42,7 @@ let package = Package(
         .target(name: "Fixtures", path: "Tests/Fixtures"),
         .testTarget(name: "ToolTests", dependencies: ["Fixtures", "adapter-inspect", "adapter-merge", "adapter-verify"]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
-        .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors"]),
+        .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),
         .testTarget(name: "FilesTests", dependencies: ["Fixtures", "Files", "Digests", "CPosix"]),
         .testTarget(name: "AdaptersTests", dependencies: ["Fixtures", "Adapters", "Safetensors"]),
         .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),

@@ -33,7 +33,8 @@ public struct MergedComparison: Sendable {
         progress: (Int) -> Void = { _ in }
     ) throws(Problem) {
         var updates: [String: [(Adapter, Double, TensorUpdate)]] = [:]
-        for entry in adapters {
+        // An adapter with weight 0 takes no part, whatever it would replace.
+        for entry in adapters where entry.weight != 0 {
             for update in entry.resolution.updates {
                 updates[update.name, default: []].append((entry.adapter, entry.weight, update))
             }
@@ -88,9 +89,10 @@ public struct MergedComparison: Sendable {
     ) throws(Problem) {
         try checkInterrupted()
         tensors += 1
-        guard let expected = try Expectation(base: base, changes: changes)?.values, info.dtype.kernel != nil else {
-            return report(merged, info.name, "belongs to a kind of update that cannot be compared here")
+        guard info.dtype.kernel != nil else {
+            return report(merged, info.name, "is \(info.dtype.rawValue), which no merge gives")
         }
+        let expected = try Expectation(base: base, changes: changes).values
         guard expected.count == info.elementCount else {
             return report(merged, info.name, "has shape \(info.shape), which is not that of the merge")
         }
@@ -148,15 +150,17 @@ public struct MergedComparison: Sendable {
 private struct Expectation {
     let values: [Double]
 
-    init?(base: Checkpoint, changes: [(Adapter, Double, TensorUpdate)]) throws(Problem) {
+    init(base: Checkpoint, changes: [(Adapter, Double, TensorUpdate)]) throws(Problem) {
         var start: [Double] = []
+        var scales: [Double]?
         if let source = changes.first?.2.source, let place = base.lookup(source) {
             let info = place.info
-            // FP8 with scales is not dense: its stored numbers are not its weights.
-            guard info.dtype.bits > 8 || base.lookup(source + "_scale_inv") == nil && base.lookup(source + "_scale") == nil
-            else { return nil }
             start = try TensorValues.doubles(base.shards[place.shard].file.read(info), info.dtype)
+            if info.dtype.bits == 8, changes.contains(where: { !$0.2.terms.isEmpty && $0.2.replacement == nil }) {
+                scales = try StoredScales(base: base, of: info)?.perElement()
+            }
         }
+        if let scales { for at in start.indices { start[at] *= scales[at] } }
         for (adapter, _, update) in changes {
             if let tensor = update.replacement { start = try TensorValues.doubles(adapter.file.read(tensor), tensor.dtype) }
             guard let rows = update.tokenRows else { continue }
@@ -182,6 +186,7 @@ private struct Expectation {
                 Self.applyDoRA(&start, pristine, delta, m, term)
             }
         }
+        if let scales { for at in start.indices { start[at] /= scales[at] } }
         values = start
     }
 

@@ -61,9 +61,12 @@ void ak_watch_signals(void) {
     struct sigaction a = {0};
     a.sa_handler = on_signal;
     sigemptyset(&a.sa_mask);
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGHUP, &a, NULL);
+    // What the parent has set to be ignored stays so: that is what nohup does.
+    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction old;
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(numbers[i], &a, NULL);
+    }
 }
 
 int ak_signal_seen(void) { return seen; }

@@ -59,7 +59,8 @@ enum Posix {
         where fcntl(descriptor, F_GETFD) == -1 {
             _ = unsafe open("/dev/null", flags)
         }
-        _ = signal(SIGPIPE, SIG_IGN)
+        // Both become errors of the call that met them: a reader that has gone, and a file beyond `ulimit -f`.
+        for number in [SIGPIPE, SIGXFSZ] { _ = signal(number, SIG_IGN) }
         ak_watch_signals()
     }
 }

@@ -1,18 +1,19 @@
 import CPosix
 import Problems
 
-/// Refuses an output that is one of the inputs, or a directory that holds one of them.
+/// Refuses an output that is one of the inputs, a file of one, or a directory that holds one.
 ///
 /// - Parameter inputs: paths of the files and directories that are read.
 public func requireSeparate(output: String, from inputs: [String]) throws(Problem) {
     let identity: FileIdentity
-    switch Directory.kind(of: output) {
+    let kind = Directory.kind(of: output)
+    switch kind {
     case .directory: identity = try Directory(path: output).identity
     case .file: identity = try InputFile(path: output).identity
     default: return
     }
     for input in inputs {
-        guard try !places(of: input).contains(identity) else {
+        guard try !(kind == .file ? files(of: input) : places(of: input)).contains(identity) else {
             throw Problem(
                 .output, "output-is-input", file: output,
                 "is where the input '\(input)' is, and inputs are never changed", hint: "choose another output")
@@ -20,13 +21,27 @@ public func requireSeparate(output: String, from inputs: [String]) throws(Proble
     }
 }
 
-/// The input itself and every directory above it.
+/// The input, if it is a directory, and every directory above it.
 private func places(of input: String) throws(Problem) -> [FileIdentity] {
     switch Directory.kind(of: input) {
     case .directory: try Directory(path: input).lineage()
-    case .file: try [InputFile(path: input).identity] + Directory(path: parentPath(of: input)).lineage()
+    case .file: try Directory(path: parentPath(of: input)).lineage()
     default: []
     }
+}
+
+/// The files that are read, or may be, when `input` is: those of a directory, or the file and the configs beside it.
+private func files(of input: String) throws(Problem) -> [FileIdentity] {
+    let kind = Directory.kind(of: input)
+    guard kind == .file || kind == .directory else { return [] }
+    let directory = try Directory(path: kind == .file ? parentPath(of: input) : input)
+    var result = kind == .file ? [try InputFile(path: input).identity] : []
+    let isWhole = kind == .directory || input.hasSuffix(".index.json")
+    for entry in try directory.entries() where entry.kind == .file {
+        guard isWhole || entry.name == "config.json" || entry.name == "adapter_config.json" else { continue }
+        if let file = try? directory.openFile(entry.name) { result.append(file.identity) }
+    }
+    return result
 }
 
 /// The directory part of `path`, `.` if it has none.

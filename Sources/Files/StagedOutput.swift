@@ -20,6 +20,8 @@ public final class StagedOutput: Sendable {
     private let stage: Directory
     private let replacing: Bool
     private let finished = Atomic<Bool>(false)
+    /// The files so far, so that they can be removed even where no descriptor is left to list them with.
+    private let created = Mutex<[String]>([])
 
     /// Prepares to make `path`; if it exists, only `replacing` allows that, and only in place of something alike.
     public init(path: String, shape: Shape, replacing: Bool) throws(Problem) {
@@ -60,6 +62,7 @@ public final class StagedOutput: Sendable {
         guard Directory.checkComponent(name) else {
             throw Problem(.internalFault, "unsafe-name", file: path, "'\(name)' is not a plain file name")
         }
+        created.withLock { $0.append(name) }
         return try OutputFile(
             name: name, in: stage, size: size, path: shape == .file ? path : stage.path(of: name))
     }
@@ -117,6 +120,7 @@ public final class StagedOutput: Sendable {
     /// Removes what was written so far; after `commit` it does nothing.
     public func discard() {
         if finished.exchange(true, ordering: .relaxed) { return }
+        for name in created.withLock({ $0 }) { _ = System.remove(name, in: stage.descriptor.raw, isDirectory: false) }
         Self.removeTree(stageName, in: parent)
     }
 

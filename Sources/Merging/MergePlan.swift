@@ -100,7 +100,9 @@ public struct MergePlan: Sendable {
     /// The same plan with its only file of weights under another name.
     public func renamed(to name: String) throws(Problem) -> MergePlan {
         guard let only = shards.first, shards.count == 1 else {
-            throw Problem(.usage, "several-files", "the output has \(shards.count) files, so it cannot be one")
+            throw Problem(
+                .usage, "several-files", file: name, "cannot be the output, which has \(shards.count) files of weights",
+                hint: "name a directory, or pack them into one with --max-shard-size")
         }
         var copy = self
         copy.shards = [PlannedShard(name: name, header: only.header, tensors: only.tensors)]

@@ -72,8 +72,6 @@ struct HeaderLayout {
         }
     }
 
-    private func place(_ offset: Int) -> Int? {
-        let (sum, overflow) = dataStart.addingReportingOverflow(offset)
-        return overflow ? nil : sum
-    }
+    /// Where that byte of the data is in the file, or the file's end if it lies beyond.
+    private func place(_ offset: Int) -> Int { dataStart + min(offset, dataLength) }
 }

@@ -52,7 +52,11 @@ extension Header {
                 throw Problem(.internalFault, "overflow", tensor: name, "has an impossible shape \(shape)")
             }
             let hash = NameTable.hash(name)
-            guard names.place(of: name, hash, in: tensors) == nil, name != "__metadata__" else {
+            guard name != "__metadata__" else {
+                throw Problem(
+                    .internalFault, "reserved-name", tensor: name, "is a name that the format keeps for metadata")
+            }
+            guard names.place(of: name, hash, in: tensors) == nil else {
                 throw Problem(.internalFault, "duplicate-tensor", tensor: name, "would be written twice")
             }
             names.insert(tensors.count, hash)

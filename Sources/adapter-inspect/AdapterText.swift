@@ -19,12 +19,11 @@ extension AdapterFacts {
             sheet.add("modules", "\(Humane.count(modules.count)): \((names + more).joined(separator: ", "))")
         }
         sheet.add("layers", layers.text)
-        let shares = dtypes.map { dtypes.count == 1 ? $0.dtype.rawValue : "\($0.dtype.rawValue) \(Humane.bytes($0.bytes))" }
         let tensors = adapter.file.header.tensors
         sheet.add(
             "parameters",
-            "\(Humane.count(adapter.parameterCount)) in \(Humane.count(tensors.count)) \(tensors.count == 1 ? "tensor" : "tensors"), "
-                + "\(Humane.bytes(tensors.reduce(0) { $0 + $1.byteCount })) of \(shares.joined(separator: ", "))")
+            "\(Humane.count(adapter.parameterCount)) in \(Humane.count(tensors.count)) "
+                + (tensors.count == 1 ? "tensor, " : "tensors, ") + dtypes.text)
         sheet.add("task", config.taskType)
         sheet.add("dialect", "PEFT" + (config.version.map { " " + $0 } ?? ""))
         sheet.add("file", adapter.file.path)
@@ -37,7 +36,8 @@ extension AdapterFacts {
         let entries = tally.entries
         if entries.count == 1 { return text(entries[0].value) }
         if entries.count <= 4 {
-            return entries.map { "\(text($0.value)) (\($0.count) module\($0.count == 1 ? "" : "s"))" }.joined(separator: ", ")
+            let parts = entries.map { "\(text($0.value)) (\($0.count) module\($0.count == 1 ? "" : "s"))" }
+            return parts.joined(separator: ", ")
         }
         let values = entries.map(\.value)
         guard let least = values.min(), let greatest = values.max() else { return "" }
@@ -50,7 +50,7 @@ extension AdapterFacts {
         let tensors = adapter.file.header.tensors
         return [
             ("type", "adapter"), ("method", .string(method)), ("peft_type", .string(config.type)), ("dialect", "PEFT"),
-            ("why", .string(reason)), ("mergeable", .bool(obstacles.isEmpty && !problems.contains { $0.severity == .error })),
+            ("why", .string(reason)), ("mergeable", .bool(isMergeable)),
             ("obstacles", .array(obstacles.map(\.json))),
             ("base", ["name": .optional(config.baseModel), "revision": .optional(config.revision)]),
             ("ranks", Self.json(ranks) { .int($0) }), ("alphas", Self.json(alphas) { .double($0) }),
@@ -69,6 +69,8 @@ extension AdapterFacts {
             ("files", .array([.string(adapter.file.path), .string(adapter.configPath)])),
         ]
     }
+
+    private var isMergeable: Bool { obstacles.isEmpty && !ProblemList(problems).hasErrors }
 
     private static func json<V>(_ tally: Tally<V>, _ value: (V) -> JSON) -> JSON {
         .array(tally.entries.map { ["value": value($0.value), "modules": .int($0.count)] })
@@ -97,6 +99,13 @@ extension [LayerSet] {
 }
 
 extension [DTypeShare] {
+    /// All bytes and the dtypes, each with its bytes if there are several.
+    var text: String {
+        let parts = map { count == 1 ? $0.dtype.rawValue : "\(Humane.bytes($0.bytes)) \($0.dtype.rawValue)" }
+        let total = Humane.bytes(reduce(0) { $0 + $1.bytes })
+        return isEmpty ? total : "\(total) " + (count == 1 ? parts[0] : "(" + parts.joined(separator: ", ") + ")")
+    }
+
     var json: JSON {
         .array(
             map { share in

@@ -11,15 +11,18 @@ extension InspectTool {
             }
             guard !facts.obstacles.contains(where: { $0.code == "not-lora" }) else {
                 throw Problem(
-                    .usage, "not-lora", file: path, "is \(facts.method), and only LoRA adapters and trainable tokens can be compared")
+                    .usage, "not-lora", file: path,
+                    "is \(facts.method), and only LoRA adapters and trainable tokens can be compared")
             }
             return facts
         }
         let problems = facts.flatMap(\.problems)
         terminal.report(problems)
-        // What is malformed cannot be the same as anything; what contradicts itself has no function to compare.
-        if ProblemList(problems).hasErrors { throw Problem(.malformed, "unsound", "an adapter is not sound, so nothing was compared") }
-        let size = facts.reduce(0) { $0 + $1.modules.reduce(0) { $0 + $1.module.down.byteCount + $1.module.up.byteCount } }
+        // What contradicts itself has no function to compare.
+        if ProblemList(problems).hasErrors {
+            throw Problem(.malformed, "unsound", "an adapter is not sound, so nothing was compared")
+        }
+        let size = facts.flatMap(\.modules).reduce(0) { $0 + $1.module.down.byteCount + $1.module.up.byteCount }
         let progress = Progress(terminal, label: "comparing", totalBytes: size)
         let comparison = try FunctionComparison(facts[0], facts[1]) { progress.advance(by: $0) }
         progress.finish()
@@ -58,8 +61,12 @@ struct ComparisonReport {
             let note = single.isZero ? ": a delta of zero, which does nothing" : ""
             terminal.print("only in \(escaped(single.isFirst ? paths.0 : paths.1)): \(escaped(single.path))\(note)")
         }
-        if !showsAll, others.count > Self.most { terminal.print("and \(others.count - Self.most) more; --modules lists all") }
-        for entry in comparison.replaced where !entry.isSame { terminal.print("replaced by other values: \(escaped(entry.name))") }
+        if !showsAll, others.count > Self.most {
+            terminal.print("and \(others.count - Self.most) more; --modules lists all")
+        }
+        for entry in comparison.replaced where !entry.isSame {
+            terminal.print("replaced by other values: \(escaped(entry.name))")
+        }
         for setting in comparison.settings { terminal.print("only one says: \(escaped(setting))") }
         terminal.print(sentence)
     }
@@ -70,19 +77,19 @@ struct ComparisonReport {
             ("verdict", .left),
         ])
         for module in modules {
-            let numbers = [module.distance, module.cosine, module.norms?.0, module.norms?.1].enumerated().map { at, number in
-                number.map { at == 1 ? Self.cosine($0) : Humane.significant($0, digits: 3) } ?? "-"
-            }
-            table.add([module.path] + numbers + [module.verdict.text])
+            let short = { (number: Double?) in number.map { Humane.significant($0, digits: 3) } ?? "-" }
+            table.add([
+                module.path, short(module.distance), module.cosine.map(Self.cosine) ?? "-", short(module.norms?.0),
+                short(module.norms?.1), module.verdict.text,
+            ])
         }
         return table
     }
 
     /// Four decimals, but never a 1 that is none.
     private static func cosine(_ value: Double) -> String {
-        let rounded = (abs(value) * 1e4).rounded(.down) / 1e4
-        let text = rounded == 1 ? "1" : rounded == 0 ? "0" : plain(rounded)
-        return value < 0 && rounded > 0 ? "-" + text : text
+        let digits = String(10_000 + Int((abs(value) * 1e4 + 1e-9).rounded(.down)))
+        return (value < 0 && digits != "10000" ? "-" : "") + (digits == "20000" ? "1." : "0.") + digits.dropFirst()
     }
 
     /// The answer.
@@ -98,8 +105,12 @@ struct ComparisonReport {
         var parts: [String] = []
         let differing = all.count { !$0.verdict.isSame }
         if differing > 0 {
-            let distance = Humane.significant(comparison.largestDistance, digits: 3)
-            parts.append("\(Humane.count(differing)) of \(Humane.count(all.count)) modules differ, relative distance up to \(distance)")
+            let known = all.contains { $0.verdict == .different }
+            parts.append(
+                "\(Humane.count(differing)) of \(Humane.count(all.count)) modules differ"
+                    + (known
+                        ? ", relative distance up to " + Humane.significant(comparison.largestDistance, digits: 3) : "")
+            )
         }
         let singles = comparison.singles.count { !$0.isZero }
         if singles > 0 { parts.append("\(Humane.count(singles)) only in one") }

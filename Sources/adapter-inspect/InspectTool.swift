@@ -5,7 +5,7 @@ import Files
 import Problems
 import Safetensors
 
-/// `adapter-inspect`: what is in an adapter, a model or a safetensors file?
+/// `adapter-inspect`: shows what an adapter, a model or a safetensors file is.
 @main
 enum InspectTool {
     static let tool = Tool(
@@ -21,7 +21,7 @@ enum InspectTool {
                 + "matrices of A and B, and the delta itself is never formed. The stable rank is (norm / spectral norm)²: how "
                 + "many directions of equal size the delta is worth.",
             "--compare tells whether two adapters do the same to every base, however their factors look. Deltas count as the "
-                + "same up to a relative distance of 1e-6, which is what rounding factors to float32 may do.",
+                + "same up to a relative distance of 1e-6, a little more than rounding factors to float32 does.",
             "--json prints one document with \"schema\": \"adapterkit.inspect\" and \"version\": 1. Its \"items\" have, for "
                 + "each PATH, \"path\", \"type\" (adapter, model, tensors or unreadable), \"problems\" and the fields of that "
                 + "type; those of an adapter include \"modules\", where the norms are too. With --compare, \"comparison\" "
@@ -30,14 +30,19 @@ enum InspectTool {
         options: [
             Option("modules", short: "m", help: "List the adapted modules: rank, alpha, scale, shapes."),
             Option("tensors", short: "t", help: "List the tensors: dtype, shape, bytes, offset in the file."),
-            Option("norms", help: "Read the data: norm, spectral norm and stable rank of each module's delta."),
+            Option(
+                "norms",
+                help:
+                    "Read the data: norm, spectral norm and stable rank of each module's delta. DoRA's magnitudes are left out."
+            ),
             Option(
                 "base", value: "BASE",
                 help: "With --norms or --plot: also the norm of each delta relative to the weights of BASE."),
             Option(
                 "plot", value: "FILE",
                 help: "Draw the norms, layers by modules, as an SVG picture. Relative to the weights with --base."),
-            Option("compare", value: "OTHER", help: "Compare with another adapter: exit 0 if they do the same, else 1."),
+            Option(
+                "compare", value: "OTHER", help: "Compare with another adapter: exit 0 if they do the same, else 1."),
             Option("force", short: "f", help: "Replace the picture if it exists."),
         ],
         operands: [

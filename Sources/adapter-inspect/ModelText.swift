@@ -16,9 +16,8 @@ extension CheckpointFacts {
             sheet.add("files", "\(Humane.count(count))" + (checkpoint.index.map { ", by \($0.name)" } ?? ""))
         }
         sheet.add("tensors", Humane.count(tensors.count))
-        let shares = dtypes.map { dtypes.count == 1 ? $0.dtype.rawValue : "\($0.dtype.rawValue) \(Humane.bytes($0.bytes))" }
         sheet.add("parameters", Humane.count(elementCount))
-        sheet.add("size", Humane.bytes(byteCount) + (shares.isEmpty ? "" : " of " + shares.joined(separator: ", ")))
+        sheet.add("size", dtypes.text)
         sheet.add("layers", layers.text)
         if isModel {
             sheet.add("vocabulary", embedding.map { "\(Humane.count($0.shape[0])) × \(Humane.count($0.shape[1]))" })
@@ -28,8 +27,9 @@ extension CheckpointFacts {
             sheet.add("adapter", "the names are those of \(dialect), but no adapter_config.json lies beside the file")
         }
         let own = metadata.filter { !$0.key.hasPrefix("adapterkit.") }
-        let pairs = own.prefix(6).map { "\($0.key)=\(Self.short($0.value))" } + (own.count > 6 ? ["and \(own.count - 6) more"] : [])
-        sheet.add("metadata", pairs.joined(separator: ", "))
+        let pairs = own.prefix(6).map { "\($0.key)=\(Self.short($0.value))" }
+        sheet.add(
+            "metadata", (pairs + (own.count > 6 ? ["and \(own.count - 6) more"] : [])).joined(separator: ", "))
         if let merge {
             sheet.add("merged by", "adapter-merge \(merge.version)")
             sheet.add("from base", Self.short(merge.base))
@@ -43,15 +43,26 @@ extension CheckpointFacts {
 
     private var title: String {
         guard isModel else {
-            return "safetensors file\(checkpoint.shards.count == 1 ? "" : "s")" + (tensors.isEmpty ? " without tensors" : "")
+            let what = checkpoint.shards.count == 1 ? "safetensors file" : "safetensors files"
+            return what + (tensors.isEmpty ? " without tensors" : "")
         }
-        return (traits.modelType.map { "\($0) " } ?? "") + "model"
+        return (partOf.map { "one of \($0) files of a " } ?? "") + (traits.modelType.map { "\($0) " } ?? "") + "model"
+    }
+
+    /// How many files the checkpoint has by the name of its only file, `model-00001-of-00005.safetensors`.
+    private var partOf: Int? {
+        guard checkpoint.directory == nil, let name = checkpoint.shards.first?.name,
+            let range = name.ranges(of: "-of-").last
+        else { return nil }
+        return Int(name[range.upperBound...].prefix { $0.isNumber })
     }
 
     /// Whether there is an output head of its own; `nil` where the question makes no sense.
     private var headText: String? {
-        guard embedding != nil else { return nil }
-        if traits.isTied { return head == nil ? "tied to the embedding" : "tied to the embedding, yet stored (\(head?.name ?? ""))" }
+        guard embedding != nil, partOf == nil else { return nil }
+        if traits.isTied {
+            return "tied to the embedding" + (head.map { ", yet stored (\($0.name))" } ?? "")
+        }
         return head.map { "separate (\($0.name))" }
     }
 

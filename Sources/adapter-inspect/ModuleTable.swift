@@ -70,9 +70,10 @@ struct ModuleNorms {
         let finite = known.filter(\.1.isFinite)
         guard !known.isEmpty else { return nil }
         var parts: [String] = []
-        if finite.count < known.count { parts.append("\(known.count - finite.count) deltas are not finite") }
+        let counted = { (count: Int) in count == 1 ? "1 delta is" : "\(count) deltas are" }
+        if finite.count < known.count { parts.append(counted(known.count - finite.count) + " not finite") }
         let zeros = finite.count { $0.1.frobenius == 0 }
-        if zeros > 0 { parts.append("\(zeros) deltas are zero") }
+        if zeros > 0 { parts.append(counted(zeros) + " zero") }
         if let largest = finite.max(by: { $0.1.frobenius < $1.1.frobenius }) {
             let total = finite.reduce(0) { $0 + $1.1.frobenius * $1.1.frobenius }.squareRoot()
             parts.append(
@@ -82,7 +83,8 @@ struct ModuleNorms {
         let relatives = finite.compactMap { relative($0.0) }.sorted()
         if let last = relatives.last {
             parts.append(
-                "\(Humane.percent(relatives[relatives.count / 2])) of the weights' norm (median), up to \(Humane.percent(last))")
+                "\(Humane.percent(relatives[relatives.count / 2])) of the weights' norm (median), up to "
+                    + Humane.percent(last))
         }
         return parts.joined(separator: "; ")
     }
@@ -102,7 +104,8 @@ extension ModuleFacts {
     /// The cells of a full row.
     var cells: [String] {
         [
-            kindText, "\(rank)", plain(alpha), plain(scale), plain(module.down.shape), plain(module.up.shape), dtypeText,
+            kindText, "\(rank)", plain(alpha), plain(scale), plain(module.down.shape), plain(module.up.shape),
+            dtypeText,
             Humane.count(parameterCount),
         ]
     }
@@ -143,7 +146,8 @@ struct ModuleTable {
     }
 
     private static func cells(_ norms: ModuleNorms, _ index: Int) -> [String] {
-        let relative = norms.hasWeights ? [norms.relative(index).map { $0.isFinite ? Humane.percent($0) : "-" } ?? "-"] : []
+        let part = norms.relative(index).map { $0.isFinite ? Humane.percent($0) : "-" }
+        let relative = norms.hasWeights ? [part ?? "-"] : []
         guard let delta = norms.deltas[index] else { return ["-", "-", "-"] + relative }
         guard delta.isFinite else { return ["not finite", "-", "-"] + relative }
         return [

@@ -10,19 +10,16 @@ struct NormPicture {
         let stacks = Set(places.compactMap { $0.layer == nil ? nil : $0.stack })
         var rows: [NamePlace.Row: Int] = [:]
         for row in Set(places.map(\.row)).sorted() { rows[row] = rows.count }
-        // In the order of their first module, which keeps attention and MLP apart.
-        var columns: [String: Int] = [:]
-        var kinds: [String] = []
-        for place in places where columns[place.kind] == nil {
-            columns[place.kind] = kinds.count
-            kinds.append(place.kind)
-        }
+        let kinds = Set(places.map(\.kind)).sorted { Self.order($0) < Self.order($1) }
+        let columns = Dictionary(uniqueKeysWithValues: kinds.enumerated().map { ($1, $0) })
         let leaves = kinds.map { kind in NamePlace("x.0." + kind).leaf }
         let isUnique = Set(leaves).count == leaves.count
-        var squares = [[(delta: Double, weight: Double)?]](
-            repeating: [(delta: Double, weight: Double)?](repeating: nil, count: kinds.count), count: rows.count)
+        let blank = [(delta: Double, weight: Double)?](repeating: nil, count: kinds.count)
+        var squares = [[(delta: Double, weight: Double)?]](repeating: blank, count: rows.count)
         for (index, place) in places.enumerated() {
-            guard let delta = norms.deltas[index], let row = rows[place.row], let column = columns[place.kind] else { continue }
+            guard let delta = norms.deltas[index], let row = rows[place.row], let column = columns[place.kind] else {
+                continue
+            }
             var weight = 1.0
             if norms.hasWeights {
                 guard let norm = norms.weights[index], norm > 0 else { continue }
@@ -42,6 +39,14 @@ struct NormPicture {
             columns: isUnique ? leaves : kinds,
             values: squares.map { $0.map { $0.map { ($0.delta / $0.weight).squareRoot() } } },
             legend: norms.hasWeights ? "norm of the delta relative to the weight" : "Frobenius norm of the delta")
+    }
+
+    /// Attention, then MLP, each in the order of computation; then what goes by other names.
+    private static func order(_ kind: String) -> (Int, String) {
+        let known = [
+            "q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj", "gate_proj", "up_proj", "gate_up_proj", "down_proj",
+        ]
+        return (known.firstIndex(of: NamePlace("x.0." + kind).leaf) ?? known.count, kind)
     }
 }
 

@@ -15,13 +15,16 @@ enum Subject {
         switch Directory.kind(of: path) {
         case nil:
             throw Problem(
-                .missing, "no-such-file", file: path, "does not exist", hint: "name an adapter, a model or a safetensors file")
+                .missing, "no-such-file", file: path, "does not exist",
+                hint: "name an adapter, a model or a safetensors file")
         case .directory: self = try Self.directory(path)
         default: self = try Self.file(path)
         }
     }
 
-    private static func adapter(_ path: String) throws(Problem) -> Subject { .adapter(AdapterFacts(try Adapter(path: path))) }
+    private static func adapter(_ path: String) throws(Problem) -> Subject {
+        .adapter(AdapterFacts(try Adapter(path: path)))
+    }
 
     private static func directory(_ path: String) throws(Problem) -> Subject {
         let entries = try Directory(path: path).entries()
@@ -29,9 +32,10 @@ enum Subject {
         let weights = names.contains { name in
             name.hasSuffix(".safetensors") && !name.hasPrefix("adapter") || name.hasPrefix("pytorch_model")
         }
-        if names.contains("adapter_model.safetensors") || names.contains("adapter_model.bin") { return try adapter(path) }
+        let isAdapter = names.contains("adapter_model.safetensors") || names.contains("adapter_model.bin")
+        if isAdapter { return try adapter(path) }
         if names.contains("adapter_config.json"), !weights { return try adapter(path) }
-        if weights || names.contains(where: { $0.hasSuffix(".safetensors") || $0.hasSuffix(".index.json") }) {
+        if weights || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) }) {
             return .checkpoint(CheckpointFacts(try Checkpoint.open(path: path)))
         }
         do throws(Problem) {
@@ -51,7 +55,8 @@ enum Subject {
         do throws(Problem) {
             checkpoint = try Checkpoint.open(path: path)
         } catch {
-            guard error.code == "not-safetensors", [".bin", ".pt", ".pth"].contains(where: path.hasSuffix) else { throw error }
+            let isNamedPickle = [".bin", ".pt", ".pth"].contains(where: path.hasSuffix)
+            guard error.code == "not-safetensors", isNamedPickle else { throw error }
             // What this says is how to convert it.
             return try adapter(path)
         }

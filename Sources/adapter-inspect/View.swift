@@ -93,7 +93,8 @@ struct View {
     func plot(to file: String, replacing: Bool) throws {
         guard case .adapter(let facts) = subject, let norms else { return }
         guard !facts.modules.isEmpty else {
-            throw Problem(.incompatible, "no-modules", file: path, "has no low-rank modules, so there is nothing to draw")
+            throw Problem(
+                .usage, "no-modules", file: path, "has no low-rank modules, so there is nothing to draw")
         }
         let picture = NormPicture(facts, norms: norms, path: path)
         try writeFile(Array(picture.map.svg.utf8), to: file, replacing: replacing)

@@ -80,6 +80,7 @@ enum MergeTool {
         try requireSeparate(output: path, from: [base] + operands.map(\.path))
         if let report = arguments.value("report") {
             try requireSeparate(output: report, from: [base] + operands.map(\.path))
+            try requireOutside(report: report, output: path)
         }
         let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
         guard inputs.isSound, let checkpoint = inputs.base else { throw ProblemList(inputs.problems) }
@@ -98,7 +99,27 @@ enum MergeTool {
                 .incompatible, "nothing-to-merge", file: path, "would be no different from the base, so it is not written",
                 hint: "are the weights zero?")
         }
-        return plan
+        return try shape(of: path) == .file ? plan.renamed(to: name(of: path)) : plan
+    }
+
+    /// What the output is to be, by its name.
+    private static func shape(of path: String) -> StagedOutput.Shape { path.hasSuffix(".safetensors") ? .file : .directory }
+
+    private static func name(of path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+
+    /// The report is written beside the output: inside, it would be lost when the output is exchanged.
+    private static func requireOutside(report: String, output: String) throws(Problem) {
+        let parent = parentPath(of: report)
+        var isInside = name(of: report) == name(of: output) && parent == parentPath(of: output)
+        isInside = isInside || parent == parentPath(of: output + "/x")
+        if !isInside, Directory.kind(of: output) == .directory, Directory.kind(of: parent) == .directory {
+            isInside = try Directory(path: parent).identity == Directory(path: output).identity
+        }
+        guard !isInside else {
+            throw Problem(
+                .usage, "report-in-output", file: report, "is a part of the output '\(output)', but the report is not",
+                hint: "write the report somewhere else")
+        }
     }
 
     private static let dtypes: [String: DType] = ["float64": .f64, "float32": .f32, "float16": .f16, "bfloat16": .bf16]
@@ -106,26 +127,29 @@ enum MergeTool {
     private static func merge(
         _ plan: MergePlan, _ arguments: Arguments, _ path: String, _ threads: Int, _ terminal: Terminal
     ) throws -> Int32 {
-        let isFile = path.hasSuffix(".safetensors") && plan.files.count == 1
-        let name = path.split(separator: "/").last.map(String.init) ?? path
-        let final = isFile ? try plan.renamed(to: name) : plan
-        let output = try StagedOutput(path: path, shape: isFile ? .file : .directory, replacing: arguments.flag("force"))
-        try requireSpace(final, output)
+        let force = arguments.flag("force")
+        let report = try arguments.value("report").map { file in
+            try StagedOutput(path: file, shape: .file, replacing: force)
+        }
+        let output = try StagedOutput(path: path, shape: shape(of: path), replacing: force)
+        try requireSpace(plan, output)
         let started = Clock.now
-        let progress = Progress(terminal, label: "merging", totalBytes: Merger.totalBytes(of: final))
+        let progress = Progress(terminal, label: "merging", totalBytes: Merger.totalBytes(of: plan))
         defer { progress.finish() }
-        let merger = Merger(plan: final, output: output) { progress.advance(by: $0) }
+        let merger = Merger(plan: plan, output: output) { progress.advance(by: $0) }
         let result = try merger.run(threads: threads)
-        let notes = isFile ? [] : try Merger.writeDocuments(of: final, to: output, digests: result.digests)
+        let notes =
+            shape(of: path) == .file ? [] : try Merger.writeDocuments(of: plan, to: output, digests: result.digests)
         try checkInterrupted()
         try output.commit()
         progress.finish()
         let summary = MergeSummary(
-            plan: final, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests)
+            plan: plan, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests)
         terminal.report(notes)
         terminal.report(summary.warnings)
-        if let file = arguments.value("report") {
-            try writeFile(Array((summary.document.pretty + "\n").utf8), to: file, replacing: true)
+        if let report {
+            try report.write(name(of: report.path), Array((summary.document.pretty + "\n").utf8))
+            try report.commit()
         }
         summary.show(on: terminal)
         return 0

@@ -84,7 +84,10 @@ public struct TensorFile: Sendable {
     }
 
     private static func quoted(_ text: String) -> String {
-        let escaped = text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }
+        let escaped = text.unicodeScalars.map { scalar in
+            if scalar.value < 0x20 { return "\\u00" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16) }
+            return scalar == "\"" || scalar == "\\" ? "\\\(scalar)" : "\(scalar)"
+        }
         return "\"\(escaped.joined())\""
     }
 }

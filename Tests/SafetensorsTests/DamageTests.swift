@@ -77,12 +77,12 @@ import Testing
     @Test func mutantsAgreeWithTheTinyReader() {
         var random = SeededRandom(test: "mutantsAgreeWithTheTinyReader")
         var accepted = 0
-        for _ in 0..<6_000 {
+        for _ in 0..<3_000 {
             let file = Mutant(&random).file
             #expect(agree(file), "\(String(decoding: file.dropFirst(8).prefix(600), as: UTF8.self))")
             if TinyReader.read(file) != nil { accepted += 1 }
         }
-        #expect(accepted > 600 && accepted < 5_000, "\(accepted) mutants were accepted")
+        #expect(accepted > 300 && accepted < 2_500, "\(accepted) mutants were accepted")
     }
 
     @Test func noiseIsRefusedAlike() {

@@ -89,7 +89,7 @@ struct TinyReader {
             name: name, dtype: String(decoding: dtype, as: UTF8.self), shape: shape, begin: offsets[0], end: offsets[1])
     }
 
-    /// Bytes of a shape. A tensor without elements has none, whatever its other sizes are.
+    /// Bytes of a shape; a tensor without elements has none, whatever its other sizes are.
     static func size(_ shape: [UInt64], _ bits: UInt64) throws -> UInt64 {
         if shape.contains(0) { return 0 }
         var total = UInt128(bits)

@@ -125,20 +125,33 @@ import Testing
     @Test(arguments: Way.allCases) func terminated(_ way: Way) throws {
         let subject = try Subject(way)
         var stopped = 0
-        for number in 1...500 {
+        var late = 0
+        for number in 1...500 where late < 12 {
             try subject.prepare()
             let answer = subject.run("any:\(number):TERM")
             subject.checkOutput("\(way) any:\(number):TERM", answer)
             #expect(subject.strays.isEmpty, "\(way) any:\(number):TERM")
-            if answer.status == 0 { break }
+            // From the moment on when the output gets its name, the work is done and a signal changes nothing.
+            if answer.status == 0 {
+                late += 1
+                continue
+            }
+            #expect(late == 0)
             stopped += 1
             #expect(answer.status == 143, "\(answer.err)")
             #expect(contents(of: subject.output) == subject.old)
             #expect(answer.errors == ["adapter-merge: error: stopped by signal 15; nothing was left behind"])
             try #require(number < 500)
         }
-        // From the moment on when the output gets its name, the work is done and a signal changes nothing.
         #expect(stopped > 10)
         #expect(contents(of: subject.scratch("inputs")) == subject.inputs)
+    }
+
+    @Test func ignoredSignalsStayIgnored() throws {
+        let scratch = try Scratch()
+        let golden = Golden.path("all-linear-sharded-bf16")
+        let script = "trap '' TERM; ADAPTERKIT_FAULT=any:5:TERM exec adapter-merge \"$1/base\" \"$1/adapter\" -o \"$2\""
+        let answer = Tools.shell(script, golden, scratch("out"))
+        #expect(answer.status == 0, "\(answer.err)")
     }
 }

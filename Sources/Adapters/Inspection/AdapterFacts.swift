@@ -7,7 +7,7 @@ public struct AdapterFacts: Sendable {
     public let adapter: Adapter
     /// Its modules, with rank, alpha and scale as the config resolves them.
     public let modules: [ModuleFacts]
-    /// What is wrong with it. What merely stands against a merge is not among them.
+    /// What is wrong with it, without what merely stands against a merge.
     public let problems: [Problem]
     /// Why it cannot be merged, though nothing may be wrong with it.
     public let obstacles: [Problem]
@@ -57,7 +57,8 @@ public struct AdapterFacts: Sendable {
         let saved = Set(savedParameters.map(\.module)).sorted()
         if !saved.isEmpty {
             let names = saved.prefix(3).map { NamePlace($0).leaf } + (saved.count > 3 ? ["..."] : [])
-            result.append("\(saved.count == 1 ? "a saved module" : "\(saved.count) saved modules") (\(names.joined(separator: ", ")))")
+            let many = saved.count == 1 ? "a saved module" : "\(saved.count) saved modules"
+            result.append("\(many) (\(names.joined(separator: ", ")))")
         }
         if !biases.isEmpty { result.append(Self.counted(biases.count, "bias", "biases")) }
         let ups = modules.count { $0.module.upBias != nil }

@@ -35,7 +35,7 @@ public struct CheckpointFacts: Sendable {
     public var dtypes: [DTypeShare] { DTypeShare.of(tensors) }
     /// The layers that have tensors.
     public var layers: [LayerSet] { LayerSet.of(checkpoint.tensors.lazy.map(\.info.name)) }
-    /// Whether it looks like a model: it has a config, or names of layers and parameters as models have them.
+    /// Whether it is a model, as a config beside the tensors says.
     public var isModel: Bool { checkpoint.config != nil }
 
     /// The input embedding: the largest matrix that goes by such a name.

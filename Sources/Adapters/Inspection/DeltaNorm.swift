@@ -31,7 +31,8 @@ public struct DeltaNorm: Sendable, Equatable {
     ///
     /// Of experts, that of the one with the largest norm.
     public var stableRank: Double? {
-        guard isFinite, let matrix = matrices.max(by: { $0.frobenius < $1.frobenius }), matrix.spectral > 0 else { return nil }
+        let largest = matrices.max { $0.frobenius < $1.frobenius }
+        guard isFinite, let matrix = largest, matrix.spectral > 0 else { return nil }
         let ratio = matrix.frobenius / matrix.spectral
         return ratio * ratio
     }
@@ -55,19 +56,19 @@ public struct DeltaNorm: Sendable, Equatable {
 /// Frobenius norms of the base's weights, each tensor read once.
 public struct WeightNorms: Sendable {
     private let base: Checkpoint
-    private let scaleBlock: (rows: Int, columns: Int)?
+    private let traits: BaseTraits
     private var sources: [String: Set<String>] = [:]
     private var squares: [String: Double] = [:]
 
     /// Finds the base tensors of each module through `resolution`.
     public init(base: Checkpoint, resolution: Resolution) {
         self.base = base
-        scaleBlock = resolution.traits.scaleBlock
+        traits = resolution.traits
         for update in resolution.updates {
             guard let source = update.source else { continue }
             // Both factors may be transposed, so either may be A.
-            for term in update.terms {
-                for tensor in [term.left.tensor.name, term.right.tensor.name] { sources[tensor, default: []].insert(source) }
+            for factor in update.terms.flatMap({ [$0.left, $0.right] }) {
+                sources[factor.tensor.name, default: []].insert(source)
             }
         }
     }
@@ -79,7 +80,7 @@ public struct WeightNorms: Sendable {
 
     /// The norm of all weights that the delta of `facts` goes to; `nil` if the base has none that can be read.
     public mutating func norm(of facts: ModuleFacts, progress: (Int) -> Void) throws -> Double? {
-        guard let names = sources[facts.module.down.name] else { return nil }
+        guard let names = sources[facts.module.down.name] ?? tiedSource(of: facts) else { return nil }
         var sum = 0.0
         for name in names.sorted() {
             if squares[name] == nil { squares[name] = try squaredNorm(name, progress) }
@@ -89,24 +90,32 @@ public struct WeightNorms: Sendable {
         return sum.squareRoot()
     }
 
+    /// A tied head that does what the embedding does has no place of its own in the base.
+    private func tiedSource(of facts: ModuleFacts) -> Set<String>? {
+        guard traits.isTied, TiedHead.isHead(facts.path) else { return nil }
+        return TiedHead.sharedEmbedding(base, traits).map { [$0.name] }
+    }
+
     private func squaredNorm(_ name: String, _ progress: (Int) -> Void) throws -> Double? {
         guard let place = base.lookup(name), let kernel = place.info.dtype.kernel else { return nil }
         let (file, info, size) = (base.shards[place.shard].file, place.info, place.info.dtype.bits / 8)
         let columns = max(1, info.shape.last ?? 1)
         let scales = try blockScales(info) ?? BlockScales(values: [1], rows: .max, columns: columns)
-        // Pieces of a few megabytes, in whole rows.
-        let step = max(1, (1 << 21) / columns)
+        // Pieces that stay in the second-level cache, in whole rows.
+        let step = max(1, (1 << 18) / columns)
+        var buffer = [UInt8](repeating: 0, count: min(info.byteCount, step * columns * size))
         var sum = 0.0
         for start in stride(from: 0, to: info.elementCount / columns, by: step) {
             try checkInterrupted()
             let rows = start..<min(info.elementCount / columns, start + step)
-            let bytes = try file.read(info, bytes: rows.lowerBound * columns * size..<rows.upperBound * columns * size)
-            progress(bytes.count)
+            let range = rows.lowerBound * columns * size..<rows.upperBound * columns * size
+            try unsafe buffer.withUnsafeMutableBytes { try unsafe file.read(info, bytes: range, into: $0) }
+            progress(range.count)
             for row in rows {
                 for column in stride(from: 0, to: columns, by: scales.columns) {
                     let count = min(scales.columns, columns - column)
                     var square = 0.0
-                    unsafe bytes.withUnsafeBytes { source in
+                    unsafe buffer.withUnsafeBytes { source in
                         guard let first = source.baseAddress else { return }
                         let at = ((row - rows.lowerBound) * columns + column) * size
                         unsafe ak_row_sumsq(
@@ -129,7 +138,7 @@ public struct WeightNorms: Sendable {
             let block =
                 values.count == 1
                 ? (rows, columns)
-                : values.count == rows ? (1, columns) : (scaleBlock?.rows ?? 128, scaleBlock?.columns ?? 128)
+                : values.count == rows ? (1, columns) : traits.scaleBlock ?? (128, 128)
             let table = BlockScales(values: values, rows: max(1, block.0), columns: max(1, block.1), of: columns)
             if values.count == (rows + table.rows - 1) / table.rows * table.perRow { return table }
         }

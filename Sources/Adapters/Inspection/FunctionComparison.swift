@@ -4,7 +4,7 @@ import Tensors
 
 /// Whether two adapters do the same to every base, by their deltas and not by their factors.
 public struct FunctionComparison: Sendable {
-    /// Relative distances up to this count as none: what rounding factors to float32 may do.
+    /// Relative distances up to this count as none: a little more than rounding factors to float32 does.
     public static let tolerance = 1e-6
 
     /// How two modules stand to each other.
@@ -79,7 +79,8 @@ public struct FunctionComparison: Sendable {
     // MARK: Modules
 
     private static func key(_ facts: ModuleFacts) -> String {
-        facts.module.depth == 0 || facts.path != facts.module.path ? facts.path : "\(facts.path) (\(facts.module.depth))"
+        facts.module.depth == 0 || facts.path != facts.module.path
+            ? facts.path : "\(facts.path) (\(facts.module.depth))"
     }
 
     private mutating func compareModules(
@@ -114,7 +115,8 @@ public struct FunctionComparison: Sendable {
     ) throws -> Module {
         guard let one = try LowRankSum.Part(a, in: first.file), var two = try LowRankSum.Part(b, in: second.file),
             a.experts == b.experts, one.left.length == two.left.length, one.right.length == two.right.length,
-            a.module.isEmbedding == b.module.isEmbedding, a.module.down.shape.dropFirst() == b.module.down.shape.dropFirst()
+            a.module.isEmbedding == b.module.isEmbedding,
+            a.module.down.shape.dropFirst() == b.module.down.shape.dropFirst()
         else { return Module(path: key, verdict: .incomparable) }
         let extras = try sameExtras(a, first, b, second)
         if one.left.isSame(as: two.left), one.right.isSame(as: two.right), one.coefficient == two.coefficient {
@@ -136,13 +138,13 @@ public struct FunctionComparison: Sendable {
         let total = { (value: (Int) -> Double) in (0..<batches).reduce(0) { $0 + value($1) } }
         let squares = (0..<batches).map(sum.squaredNorm)
         let refined = squares.contains { !$0.isExact } ? try sum.refinedSquaredNorms() : []
-        let distance2 = total { max(0, squares[$0].isExact ? squares[$0].value : refined[$0]) }
-        let own = max(0, total { sum.inner($0, a, a) }).squareRoot()
-        let other = max(0, total { sum.inner($0, b, b) }).squareRoot()
-        guard distance2.isFinite, own.isFinite, other.isFinite else { return nil }
+        let distance2 = total { squares[$0].isExact ? squares[$0].value : refined[$0] }
+        let (own2, other2) = (total { sum.inner($0, a, a) }, total { sum.inner($0, b, b) })
+        guard distance2.isFinite, own2.isFinite, other2.isFinite else { return nil }
+        let (own, other) = (max(0, own2).squareRoot(), max(0, other2).squareRoot())
         let larger = max(own, other)
         let cosine = own > 0 && other > 0 ? min(1, max(-1, -total { sum.inner($0, a, b) } / own / other)) : nil
-        return (larger > 0 ? min(2, distance2.squareRoot() / larger) : 0, cosine, (own, other))
+        return (larger > 0 ? min(2, max(0, distance2).squareRoot() / larger) : 0, cosine, (own, other))
     }
 
     /// Whether DoRA's magnitudes and the biases of the up projections are the same but for rounding.
@@ -150,7 +152,8 @@ public struct FunctionComparison: Sendable {
         _ a: ModuleFacts, _ first: Adapter, _ b: ModuleFacts, _ second: Adapter
     ) throws -> Bool {
         for (own, other, factors) in [
-            (a.module.magnitude, b.module.magnitude, (1.0, 1.0)), (a.module.upBias, b.module.upBias, (a.scale, b.scale)),
+            (a.module.magnitude, b.module.magnitude, (1.0, 1.0)),
+            (a.module.upBias, b.module.upBias, (a.scale, b.scale)),
         ] {
             guard let own, let other else {
                 if own == nil && other == nil { continue }

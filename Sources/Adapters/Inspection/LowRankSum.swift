@@ -137,7 +137,8 @@ struct LowRankSum {
             for i in 0..<size {
                 for j in 0..<size {
                     let at = i * size + j
-                    let rest = left[batch][at] * (rightSquare[at] + right[batch][at]) + leftSquare[at] * right[batch][at]
+                    let (e, h) = (left[batch][at], right[batch][at])
+                    let rest = e * (rightSquare[at] + h) + leftSquare[at] * h
                     sum += weights[i] * weights[j] * rest
                 }
             }

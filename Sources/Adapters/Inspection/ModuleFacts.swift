@@ -27,7 +27,9 @@ public struct ModuleFacts: Sendable {
     /// Whether it has a DoRA magnitude.
     public var isDoRA: Bool { module.magnitude != nil }
     /// All tensors of the module.
-    public var tensors: [TensorInfo] { [module.down, module.up] + [module.upBias, module.magnitude].compactMap { $0 } }
+    public var tensors: [TensorInfo] {
+        [module.down, module.up] + [module.upBias, module.magnitude].compactMap { $0 }
+    }
     /// Elements of all its tensors.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.elementCount } }
     /// Whether headers and config agree so far that the delta can be computed.
@@ -45,7 +47,8 @@ public struct ModuleFacts: Sendable {
         experts = isExperts ? a[0] / stated : 1
         rank = isExperts ? stated : module.tensorRank
         kind =
-            isExperts ? .experts
+            isExperts
+            ? .experts
             : isParameter ? .parameter : module.isEmbedding ? .embedding : a.count > 2 ? .convolution : .linear
         let width = a.dropFirst().reduce(1, *)
         let isProduct =

@@ -22,7 +22,7 @@ int64_t ak_filesystem_type(int fd);
 int64_t ak_peak_memory(void);
 /* The terminal's width in columns, 0 if it is not a terminal. */
 int ak_terminal_columns(int fd);
-/* Sets a flag when SIGINT, SIGTERM or SIGHUP arrives; the second one kills at once. */
+/* Sets a flag when SIGINT, SIGTERM or SIGHUP arrives; the second one kills at once. Those that are ignored stay so. */
 void ak_watch_signals(void);
 /* The signal that arrived, or 0. */
 int ak_signal_seen(void);
