@@ -50,13 +50,38 @@ struct AdapterKey: Equatable {
         ("oft_blocks", "OFT"), ("internal_xlora_classifier", "X-LoRA"), ("trainable_tokens_", "trainable tokens"),
     ]
 
+    /// The stems by their first byte: most parts of most names share none with any of them.
+    private static let stemsByByte = Dictionary(grouping: otherMethods) { $0.stem.utf8.first ?? 0 }
+
+    private static func otherMethod(_ parts: [String]) -> String? {
+        for part in parts {
+            guard let byte = part.utf8.first, let stems = stemsByByte[byte] else { continue }
+            if let found = stems.first(where: { part.utf8.starts(with: $0.stem.utf8) }) { return found.method }
+        }
+        return nil
+    }
+
+    /// Whether some part of `name` begins as those of adapters do; a quick look that allocates nothing.
+    static func mayBelongToAdapter(_ name: String) -> Bool {
+        var isStart = true
+        for at in name.utf8.indices {
+            let byte = name.utf8[at]
+            if isStart, let stems = stemsByByte[byte], stems.contains(where: { name.utf8[at...].starts(with: $0.stem.utf8) }) {
+                return true
+            }
+            if isStart, byte == UInt8(ascii: "l"), name.utf8[at...].starts(with: "lora_".utf8) { return true }
+            isStart = byte == UInt8(ascii: ".")
+        }
+        return false
+    }
+
     private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
 
     init(_ name: String) {
-        var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        parts.removeAll { Self.wrappers.contains($0) }
-        if parts.starts(with: ["module", "base_model", "model"]) { parts.removeFirst() }
-        if parts.starts(with: ["base_model", "model"]) {
+        var parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map { String(Substring($0)) }
+        if name.utf8.contains(UInt8(ascii: "_")) { parts.removeAll { Self.wrappers.contains($0) } }
+        if parts.first == "module", parts.starts(with: ["module", "base_model", "model"]) { parts.removeFirst() }
+        if parts.first == "base_model", parts.starts(with: ["base_model", "model"]) {
             parts.removeFirst(2)
             hasPrefix = true
         }
@@ -69,8 +94,8 @@ struct AdapterKey: Equatable {
             if module.isEmpty { role = .foreign(stem: parts[at]) }
             return
         }
-        if let other = parts.lazy.flatMap({ part in Self.otherMethods.filter { part.hasPrefix($0.stem) } }).first {
-            role = .foreign(stem: other.method)
+        if let method = Self.otherMethod(parts) {
+            role = .foreign(stem: method)
             (module, depth) = Self.path(parts.dropLast())
             return
         }
@@ -88,9 +113,13 @@ struct AdapterKey: Equatable {
         if let last = parts.last, !last.isEmpty, !module.isEmpty { role = .parameter(last) }
     }
 
+    private static let stems: Set<String> = [
+        "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "trainable_tokens_delta",
+    ]
+
     /// Finds the part that begins a LoRA suffix, what it means, and the adapter's name in it.
     private static func loraSuffix(_ parts: [String]) -> (at: Int, (Role, String?))? {
-        for at in parts.indices.reversed() {
+        for at in parts.indices.reversed() where Self.stems.contains(parts[at]) {
             let rest = Array(parts[(at + 1)...])
             switch parts[at] {
             case "lora_A": return suffix(rest, "weight").map { (at, (.down, $0.name)) }

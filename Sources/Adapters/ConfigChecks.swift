@@ -10,7 +10,7 @@ struct ConfigChecks {
     let sawOnlyExactNames: Bool
 
     func problems() -> [Problem] {
-        patterns() + targets() + identity()
+        patterns() + targets() + saved() + identity()
     }
 
     private func make(_ severity: Problem.Severity, _ code: String, _ message: String, hint: String? = nil) -> Problem {
@@ -106,6 +106,30 @@ struct ConfigChecks {
                 "'target_modules' also matches \(absent.count) modules of the base that the adapter has no weights for, "
                     + "'\(first)' first", hint: "they stay as they are; if that is not intended, the adapter is incomplete")
         ]
+    }
+
+    /// Modules that the config says were replaced, and that the base has, but the adapter brings nothing for.
+    private func saved() -> [Problem] {
+        let absent = adapter.config.modulesToSave.filter { name in
+            let isPresent = adapter.replacements.contains { Self.contains($0.module, name) }
+            if isPresent { return false }
+            let isStored = base.tensors.contains { entry in
+                guard let dot = entry.info.name.lastIndex(of: ".") else { return false }
+                return Self.contains(String(entry.info.name[..<dot]), name)
+            }
+            return isStored || (TiedHead.isHead(name) && BaseTraits(base).isTied)
+        }
+        return absent.map { name in
+            make(
+                .error, "missing-module-to-save",
+                "'modules_to_save' names '\(name)', but the adapter has no tensor for it",
+                hint: "the file is incomplete: save the adapter again, or download it again")
+        }
+    }
+
+    /// Whether the parts of `name` stand in `path` one after the other.
+    private static func contains(_ path: String, _ name: String) -> Bool {
+        ".\(path).".contains(".\(name).")
     }
 
     /// The base's name is only a hint: it is often a path of the machine that trained the adapter.

@@ -65,12 +65,7 @@ extension Resolver {
     private func isAnnounced(_ module: String) -> Bool {
         var announced = adapter.config.modulesToSave
         if ["SEQ_CLS", "TOKEN_CLS"].contains(adapter.config.taskType ?? "") { announced += ["classifier", "score"] }
-        let parts = module.split(separator: ".")
-        return announced.contains { name in
-            let wanted = name.split(separator: ".")
-            guard wanted.count <= parts.count else { return false }
-            return (0...(parts.count - wanted.count)).contains { parts[$0...].starts(with: wanted) }
-        }
+        return announced.contains { ".\(module).".contains(".\($0).") }
     }
 
     private mutating func declare(_ replacement: Replacement) {

@@ -138,5 +138,5 @@ public struct MergePlan: Sendable {
     }
 
     /// Whether embedding and head part in any of the adapters.
-    var unties: Bool { inputs.contains { $0.resolution.unties } }
+    var unties: Bool { inputs.contains { $0.weight != 0 && $0.resolution.unties } }
 }

@@ -156,8 +156,8 @@ final class TensorJob: Sendable {
             if let magnitude = tensor.magnitude, magnitude.isPerRow {
                 rowFactors = try unsafe perRowFactors(block, buffers, weights, magnitude, factors)
             }
-            if let magnitude = tensor.magnitude {
-                try addPlainTerms(block, buffers, factors, batch, magnitude, rowFactors, columnFactors)
+            if tensor.magnitude != nil {
+                try unsafe addPlainTerms(block, buffers, factors, batch, weights, &rowFactors, &columnFactors)
             }
         } else if !tensor.additions.isEmpty {
             try addVectors(block, buffers)
@@ -198,9 +198,11 @@ final class TensorJob: Sendable {
     }
 
     /// Adds the deltas of adapters without DoRA behind the magnitude: W' = (m/n)·(W + D_dora) + D_plain.
+    ///
+    /// They are divided by m/n, which is multiplied with later; where it is 0, W' is D_plain, written as W + (D_plain - W).
     private func addPlainTerms(
         _ block: Block, _ buffers: BlockBuffers, _ factors: PreparedFactors, _ batch: PreparedBatch,
-        _ magnitude: Magnitude, _ rowFactors: [Double]?, _ columnFactors: [Double]?
+        _ weights: UnsafeMutableRawBufferPointer, _ rowFactors: inout [Double]?, _ columnFactors: inout [Double]?
     ) throws(Problem) {
         guard tensor.terms.contains(where: { $0.term.magnitude == nil }) else { return }
         factors.left(batch: block.batch, rows: block.rows, into: &buffers.left)
@@ -208,13 +210,22 @@ final class TensorJob: Sendable {
         let count = block.rows.count * view.columns
         var plain = [Double](repeating: 0, count: count)
         unsafe ak_delta_f64(batch.right, buffers.left, block.rows.count, factors.rank, view.columns, &plain)
+        let start =
+            (rowFactors ?? columnFactors ?? []).contains(0)
+            ? try TensorValues.doubles(unsafe Array(UnsafeRawBufferPointer(weights)), tensor.source.info.dtype) : []
         for row in 0..<block.rows.count {
             for column in 0..<view.columns {
                 let factor = rowFactors?[row] ?? columnFactors?[column] ?? 1
                 let at = row * view.columns + column
-                unsafe buffers.delta[at] += plain[at] / factor
+                if factor == 0 {
+                    unsafe buffers.delta[at] = plain[at] - start[at]
+                } else {
+                    unsafe buffers.delta[at] += plain[at] / factor
+                }
             }
         }
+        rowFactors = rowFactors.map { $0.map { $0 == 0 ? 1 : $0 } }
+        columnFactors = columnFactors.map { $0.map { $0 == 0 ? 1 : $0 } }
     }
 
     /// m / n for each row, where n is the norm of W + D (PEFT `tuners/lora/dora.py`; no epsilon).

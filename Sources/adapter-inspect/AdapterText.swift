@@ -25,7 +25,7 @@ extension AdapterFacts {
             "\(Humane.count(adapter.parameterCount)) in \(Humane.count(tensors.count)) "
                 + (tensors.count == 1 ? "tensor, " : "tensors, ") + dtypes.text)
         sheet.add("task", config.taskType)
-        sheet.add("dialect", "PEFT" + (config.version.map { " " + $0 } ?? ""))
+        sheet.add("saved by", "PEFT" + (config.version.map { " " + $0 } ?? ""))
         sheet.add("file", adapter.file.path)
         for obstacle in obstacles.reduced { sheet.add("merge", "cannot be merged: \(obstacle)") }
         return sheet.lines
@@ -103,7 +103,7 @@ extension [DTypeShare] {
     var text: String {
         let parts = map { count == 1 ? $0.dtype.rawValue : "\(Humane.bytes($0.bytes)) \($0.dtype.rawValue)" }
         let total = Humane.bytes(reduce(0) { $0 + $1.bytes })
-        return isEmpty ? total : "\(total) " + (count == 1 ? parts[0] : "(" + parts.joined(separator: ", ") + ")")
+        return count < 2 ? parts.reduce(total) { "\($0) of \($1)" } : "\(total) (\(parts.joined(separator: ", ")))"
     }
 
     var json: JSON {

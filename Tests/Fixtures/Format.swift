@@ -35,7 +35,9 @@ public struct Format: Sendable {
     public func bits(of value: Double) -> UInt64 {
         let sign = value.sign == .minus ? UInt64(1) << (exponentBits + mantissaBits) : 0
         let infinity = UInt64(allOnes) << mantissaBits
-        if value.isNaN { return hasInfinities ? infinity | 1 << (mantissaBits - 1) : infinity | (1 << mantissaBits) - 1 }
+        if value.isNaN {
+            return hasInfinities ? infinity | 1 << (mantissaBits - 1) : infinity | (1 << mantissaBits) - 1
+        }
         let largest = hasInfinities ? infinity - 1 : infinity | (1 << mantissaBits) - 2
         let tooLarge = size == 1 ? largest : infinity
         if value == 0 { return sign }

@@ -69,7 +69,8 @@ public struct TensorFile: Sendable {
             let end = offset + tensor.bytes.count
             let shape = tensor.shape.map(String.init).joined(separator: ",")
             entries.append(
-                "\(Self.quoted(tensor.name)):{\"dtype\":\"\(tensor.dtype)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}")
+                "\(Self.quoted(tensor.name)):{\"dtype\":\"\(tensor.dtype)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}"
+            )
             offset = end
         }
         var header = Array("{\(entries.joined(separator: ","))}".utf8)
@@ -85,7 +86,9 @@ public struct TensorFile: Sendable {
 
     private static func quoted(_ text: String) -> String {
         let escaped = text.unicodeScalars.map { scalar in
-            if scalar.value < 0x20 { return "\\u00" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16) }
+            if scalar.value < 0x20 {
+                return "\\u00" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16)
+            }
             return scalar == "\"" || scalar == "\\" ? "\\\(scalar)" : "\(scalar)"
         }
         return "\"\(escaped.joined())\""

@@ -13,7 +13,7 @@ private struct Model {
     init() throws { directory = try TemporaryDirectory() }
 
     func shard(_ name: String, _ tensors: [String]) throws {
-        try directory.write(name, TensorFile(tensors.map { .init($0, "U8", [4], Array("data".utf8)) }).encoded)
+        try directory.write(name, TensorFile(tensors.map { .init($0, "U8", [4], bytes: [1, 2, 3, 4]) }).encoded)
     }
 
     func index(_ map: [(String, String)], totalSize: String = "12", name: String = "model.safetensors.index.json")
@@ -151,9 +151,9 @@ private struct Model {
     ])
     func namesOfTheIndexStayInside(_ name: String) throws {
         let outer = try TemporaryDirectory()
-        try outer.write("x.safetensors", TensorFile([.init("c", "U8", [1], Array("d".utf8))]).encoded)
-        try outer.write("model/a/b.safetensors", TensorFile([.init("c", "U8", [1], Array("d".utf8))]).encoded)
-        try outer.write("model/model.txt", TensorFile([.init("c", "U8", [1], Array("d".utf8))]).encoded)
+        try outer.write("x.safetensors", TensorFile([.init("c", "U8", [1], bytes: [1])]).encoded)
+        try outer.write("model/a/b.safetensors", TensorFile([.init("c", "U8", [1], bytes: [1])]).encoded)
+        try outer.write("model/model.txt", TensorFile([.init("c", "U8", [1], bytes: [1])]).encoded)
         try outer.write(
             "model/model.safetensors.index.json", #"{"weight_map":{"c":"\#(name)","d":"\#(name)"}}"#)
         let checkpoint = try Checkpoint.open(path: outer("model"))
@@ -216,7 +216,7 @@ private struct Model {
         let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
         try outer.directory("snapshots/main")
         for (at, tensor) in ["a", "b"].enumerated() {
-            try outer.write("blobs/\(at)", TensorFile([.init(tensor, "U8", [1], Array("d".utf8))]).encoded)
+            try outer.write("blobs/\(at)", TensorFile([.init(tensor, "U8", [1], bytes: [1])]).encoded)
             try outer.link("snapshots/main/" + names[at], to: "../../blobs/\(at)")
         }
         try outer.write("blobs/i", #"{"weight_map":{"a":"\#(names[0])","b":"\#(names[1])"}}"#)

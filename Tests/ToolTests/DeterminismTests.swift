@@ -1,3 +1,4 @@
+import Fixtures
 import Testing
 
 /// The output's bytes depend on the inputs and options only.

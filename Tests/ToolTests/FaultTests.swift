@@ -1,3 +1,4 @@
+import Fixtures
 import Testing
 
 /// A run that fails or dies at any change of the file system leaves the output absent or whole, and the inputs alone.
@@ -38,7 +39,8 @@ import Testing
             _ base: String, _ adapter: String, _ way: Way, _ scratch: Scratch, _ work: String
         ) throws -> [String: [UInt8]] {
             let name = scratch("good" + (way == .file ? ".safetensors" : ""))
-            let answer = Tools.run("adapter-merge", [base, adapter, "-o", name] + (way == .digests ? ["--digests"] : []))
+            let answer = Tools.run(
+                "adapter-merge", [base, adapter, "-o", name] + (way == .digests ? ["--digests"] : []))
             try #require(answer.status == 0, "\(answer.err)")
             return contents(of: name)
         }

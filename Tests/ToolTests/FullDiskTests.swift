@@ -1,3 +1,4 @@
+import Fixtures
 import Foundation
 import Testing
 
@@ -28,7 +29,8 @@ import Testing
         let script = "ulimit -f 4; exec adapter-merge \"$1/base\" \"$1/adapter\" -o \"$2\""
         let answer = Tools.shell(script, Self.golden, scratch("out"))
         #expect(answer.status == 74, "\(answer.err)")
-        #expect(answer.errors.first?.contains("the file would be larger than the file system or a limit allows") == true)
+        #expect(
+            answer.errors.first?.contains("the file would be larger than the file system or a limit allows") == true)
         #expect(answer.hints == ["hint: check ulimit -f"])
         #expect(scratch.names.isEmpty)
     }
@@ -53,10 +55,12 @@ import Testing
             let answer = Tools.run("adapter-verify", arguments, stdout: "/dev/full")
             #expect(answer.status == 74)
             #expect(
-                answer.errors == ["adapter-verify: error: cannot write to standard output: no space left on the device"])
+                answer.errors == ["adapter-verify: error: cannot write to standard output: no space left on the device"]
+            )
         }
         let merged = Tools.run("adapter-merge", [base, adapter, "-o", scratch("out")], stdout: "/dev/full")
         #expect(merged.status == 74)
-        #expect(Tools.verify(base, adapter, options: ["--merged", scratch("out")]).status == 0, "the model itself is whole")
+        #expect(
+            Tools.verify(base, adapter, options: ["--merged", scratch("out")]).status == 0, "the model itself is whole")
     }
 }

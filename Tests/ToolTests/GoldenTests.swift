@@ -47,7 +47,9 @@ import Testing
     /// 16-bit values must be the exact ones rounded once; wider ones differ by what the order of a sum may do.
     private func compare(_ tensor: TensorFile.Tensor, _ exact: [Double]) {
         if ["BF16", "F16"].contains(tensor.dtype) {
-            let wrong = zip(tensor.values, TensorFile.Tensor("", tensor.dtype, tensor.shape, exact).values).count { $0 != $1 }
+            let wrong = zip(tensor.values, TensorFile.Tensor("", tensor.dtype, tensor.shape, exact).values).count {
+                $0 != $1
+            }
             #expect(wrong == 0, "\(tensor.name): \(wrong) of \(exact.count) values are not the exact ones rounded once")
         } else {
             let largest = exact.map(\.magnitude).max() ?? 0

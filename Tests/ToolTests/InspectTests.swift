@@ -25,8 +25,8 @@ import Testing
                   scale         2.667 (2 modules), 4 (2 modules)
                   modules       4: q_proj ×2, v_proj ×2
                   layers        0-1
-                  parameters    688 in 8 tensors, 2.75 kB F32
-                  dialect       PEFT 0.21.2
+                  parameters    688 in 8 tensors, 2.75 kB of F32
+                  saved by      PEFT 0.21.2
                   file          \(path)/adapter_model.safetensors
 
                 module                           kind    rank  alpha  scale       A       B  dtype  parameters
@@ -46,9 +46,9 @@ import Testing
             answer.out == """
                 \(path): PREFIX_TUNING adapter
                   base          base
-                  parameters    24 in 1 tensor, 96 B F32
+                  parameters    24 in 1 tensor, 96 B of F32
                   task          CAUSAL_LM
-                  dialect       PEFT 0.21.2
+                  saved by      PEFT 0.21.2
                   file          \(path)/adapter_model.safetensors
                   merge         cannot be merged: peft_type is PREFIX_TUNING: it is learned input, not a change of \
                 weights, so there is nothing to merge
@@ -67,7 +67,7 @@ import Testing
                   files         3, by model.safetensors.index.json
                   tensors       21
                   parameters    4,304
-                  size          8.61 kB BF16
+                  size          8.61 kB of BF16
                   layers        0-1
                   vocabulary    24 × 16
                   output head   separate (lm_head.weight)
@@ -153,7 +153,7 @@ import Testing
         let pickle = Tools.inspect(["\(Golden.directory)/refused/pickle-only/adapter"])
         #expect(pickle.status == 65 && pickle.err.contains("is a Python pickle"))
         let named = Tools.inspect(["\(Golden.directory)/refused/pickle-only/adapter/adapter_model.bin"])
-        #expect(named.status == 65 && named.err.contains("hint: convert it"))
+        #expect(named.status == 65 && named.err.contains("hint: convert it once where you trust it: "))
         let text = scratch("notes.json")
         try write(Array(#"{"a": 1}"#.utf8), to: text)
         #expect(Tools.inspect([text]).status == 65)
@@ -182,6 +182,16 @@ import Testing
         let merge = try #require(try item(scratch("out"))["merge"] as? [String: Any])
         let sources = try #require(merge["adapters"] as? [[String: Any]])
         #expect(sources[0]["weight"] as? Double == 0.5 && (sources[0]["sha256"] as? String)?.count == 64)
+    }
+
+    @Test func textFromFilesCannotSteerTheTerminal() throws {
+        let scratch = try Scratch()
+        var pair = Pair()
+        pair.config["base_model_name_or_path"] = "ba\u{1B}[31mse"
+        pair.config["task_type"] = "a\nb"
+        let answer = Tools.inspect([try pair.writeAdapter(as: "adapter", in: scratch)])
+        #expect(answer.out.contains("  base          ba\\u{1B}[31mse\n"))
+        #expect(answer.out.contains("  task          a\\u{A}b\n"))
     }
 
     @Test func contradictionsAreErrors() throws {

@@ -36,7 +36,8 @@ import Testing
     @Test(arguments: [("4KB", 4000), ("2500", 2500), ("1B", 1), ("1GB", 1_000_000_000)])
     func maxShardSize(_ size: String, _ bytes: Int) throws {
         let scratch = try Scratch()
-        let answer = Tools.merge(Self.sharded + "/base", [Self.sharded + "/adapter"], scratch("out"), "--max-shard-size", size)
+        let answer = Tools.merge(
+            Self.sharded + "/base", [Self.sharded + "/adapter"], scratch("out"), "--max-shard-size", size)
         #expect(answer.status == 0, "\(answer.err)")
         let names = Golden.names(in: scratch("out")).filter { $0.hasSuffix(".safetensors") }
         var map: [String: String] = [:]
@@ -60,13 +61,15 @@ import Testing
             #expect((index["metadata"] as? [String: Any])?["total_size"] as? Int == total)
         }
         #expect(names.count == [1: 21, 2500: 4, 4000: 3][bytes, default: 1])
-        let verified = Tools.verify(Self.sharded + "/base", Self.sharded + "/adapter", options: ["--merged", scratch("out")])
+        let verified = Tools.verify(
+            Self.sharded + "/base", Self.sharded + "/adapter", options: ["--merged", scratch("out")])
         #expect(verified.status == 0, "\(verified.err)")
     }
 
     @Test func digests() throws {
         let scratch = try Scratch()
-        let answer = Tools.merge(Self.sharded + "/base", [Self.sharded + "/adapter"], scratch("out"), "--digests", "--json")
+        let answer = Tools.merge(
+            Self.sharded + "/base", [Self.sharded + "/adapter"], scratch("out"), "--digests", "--json")
         #expect(answer.status == 0, "\(answer.err)")
         let checked = Tools.shell("cd \"$1\" && sha256sum --strict -c SHA256SUMS", scratch("out"))
         #expect(checked.status == 0, "\(checked.out)\(checked.err)")
@@ -107,7 +110,9 @@ import Testing
             let script = "cd \"$1\" && sha256sum adapter_config.json adapter_model.safetensors | sha256sum"
             #expect(Tools.shell(script, "\(two.path)/\(name)").out.hasPrefix(entry["sha256"] as? String ?? "?"))
         }
-        let lines = base.tensors.map { "\($0.name)\t\($0.dtype)\t\($0.shape.map(String.init).joined(separator: ","))\n" }
+        let lines = base.tensors.map {
+            "\($0.name)\t\($0.dtype)\t\($0.shape.map(String.init).joined(separator: ","))\n"
+        }
         try write(Array(lines.sorted().joined().utf8), to: scratch("lines"))
         let identity = try #require(metadata["adapterkit.base"])
         #expect(Tools.shell("LC_ALL=C sort \"$1\" | sha256sum", scratch("lines")).out.hasPrefix(identity + " "))

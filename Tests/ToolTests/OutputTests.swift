@@ -58,7 +58,8 @@ import Testing
         let before = contents(of: scratch.path)
         let words = "and inputs are never changed"
         refused(
-            Tools.merge(base, [adapter], base + "/config.json", "--force", "--report", base + "/config.json"), 73, words)
+            Tools.merge(base, [adapter], base + "/config.json", "--force", "--report", base + "/config.json"), 73, words
+        )
         for output in [base, scratch("link"), adapter, scratch("base/../base"), scratch.path] {
             refused(Tools.merge(base, [adapter], output, "--force"), 73, words)
         }
@@ -99,7 +100,8 @@ import Testing
         #expect(contents(of: scratch("out")) == contents(of: scratch("plain")))
         #expect(contents(of: blobs) == before)
         for name in Golden.names(in: scratch("out")) {
-            let kind = try FileManager.default.attributesOfItem(atPath: scratch("out/" + name))[.type] as? FileAttributeType
+            let kind =
+                try FileManager.default.attributesOfItem(atPath: scratch("out/" + name))[.type] as? FileAttributeType
             #expect(kind == .typeRegular)
         }
         let index = Tools.merge(snapshot + "/model.safetensors.index.json", golden.adapters, scratch("index"))
@@ -126,14 +128,17 @@ import Testing
         let packed = Tools.merge(
             sharded + "/base", [sharded + "/adapter"], scratch("two.safetensors"), "--max-shard-size", "1GB")
         #expect(packed.status == 0, "\(packed.err)")
-        #expect(Tools.verify(sharded + "/base", sharded + "/adapter", options: ["--merged", scratch("two.safetensors")]).status == 0)
+        #expect(
+            Tools.verify(sharded + "/base", sharded + "/adapter", options: ["--merged", scratch("two.safetensors")])
+                .status == 0)
         #expect(scratch.names == ["directory", "one.safetensors", "two.safetensors"])
     }
 
     @Test func otherFilesComeAlong() throws {
         let scratch = try Scratch()
         let base = try scratch.copy(Self.base, as: "base")
-        for name in ["tokenizer.json", "README.md", ".gitattributes", "pytorch_model.bin", "old.safetensors", "x.gguf"] {
+        for name in ["tokenizer.json", "README.md", ".gitattributes", "pytorch_model.bin", "old.safetensors", "x.gguf"]
+        {
             try write(Array(name.utf8), to: "\(base)/\(name)")
         }
         _ = try scratch.directory("base/original")

@@ -6,7 +6,9 @@ struct Pair {
     static let prefix = "base_model.model."
     /// Modules and the shapes of their weights.
     static let modules: [(name: String, out: Int, into: Int)] = ["0", "1"].flatMap { layer in
-        [("q_proj", 8, 6), ("k_proj", 4, 6), ("v_proj", 4, 6), ("o_proj", 6, 8)].map { ("layers.\(layer).\($0.0)", $0.1, $0.2) }
+        [("q_proj", 8, 6), ("k_proj", 4, 6), ("v_proj", 4, 6), ("o_proj", 6, 8)].map {
+            ("layers.\(layer).\($0.0)", $0.1, $0.2)
+        }
     }
 
     var base: [TensorFile.Tensor]
@@ -23,7 +25,8 @@ struct Pair {
         base.append(TensorFile.Tensor("norm.weight", dtype, [6], random.numbers(6)))
         adapter = Self.modules.filter { modules.contains($0.name) }.flatMap { module in
             [
-                TensorFile.Tensor(Self.key(module.name, "A"), "F32", [2, module.into], random.numbers(2 * module.into)),
+                TensorFile.Tensor(
+                    Self.key(module.name, "A"), "F32", [2, module.into], random.numbers(2 * module.into)),
                 TensorFile.Tensor(Self.key(module.name, "B"), "F32", [module.out, 2], random.numbers(2 * module.out)),
             ]
         }
@@ -50,7 +53,8 @@ struct Pair {
     func write(in scratch: Scratch) throws -> (base: String, adapter: String) {
         let base = try scratch.directory("base")
         try TensorFile(self.base).write(to: base + "/model.safetensors")
-        try ToolTests.write(Array(#"{"model_type": "made-up", "torch_dtype": "bfloat16"}"#.utf8), to: base + "/config.json")
+        try Fixtures.write(
+            Array(#"{"model_type": "made-up", "torch_dtype": "bfloat16"}"#.utf8), to: base + "/config.json")
         return (base, try writeAdapter(as: "adapter", in: scratch))
     }
 
@@ -59,7 +63,7 @@ struct Pair {
         let adapter = try scratch.directory(name)
         try TensorFile(self.adapter).write(to: adapter + "/adapter_model.safetensors")
         let text = try JSONSerialization.data(withJSONObject: config, options: [.prettyPrinted, .sortedKeys])
-        try ToolTests.write([UInt8](text), to: adapter + "/adapter_config.json")
+        try Fixtures.write([UInt8](text), to: adapter + "/adapter_config.json")
         return adapter
     }
 }

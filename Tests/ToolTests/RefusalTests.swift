@@ -1,3 +1,4 @@
+import Fixtures
 import Testing
 
 /// Adapters that no file-level merge can take.
@@ -12,7 +13,8 @@ import Testing
         "ln-tuning": (["peft_type is LN_TUNING"], 1), "loha": (["peft_type is LOHA"], 1),
         "lokr": (["peft_type is LOKR"], 1), "oft": (["peft_type is OFT"], 1),
         "olora": (["'init_lora_weights' is 'olora'"], 1), "p-tuning": (["peft_type is P_TUNING"], 1),
-        "pickle-only": (["adapter_model.bin: is a Python pickle"], 65), "pissa": (["'init_lora_weights' is 'pissa'"], 1),
+        "pickle-only": (["adapter_model.bin: is a Python pickle"], 65),
+        "pissa": (["'init_lora_weights' is 'pissa'"], 1),
         "prefix-tuning": (["peft_type is PREFIX_TUNING"], 1), "prompt-tuning": (["peft_type is PROMPT_TUNING"], 1),
         "qalora": (["'use_qalora' is set"], 1), "unknown-peft-type": (["peft_type is ", "not known here"], 1),
         "vera": (["peft_type is VERA"], 1),

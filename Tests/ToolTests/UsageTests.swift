@@ -7,22 +7,43 @@ import Testing
     private static let golden = Golden.path("linear-qv-bf16")
     private static let (base, adapter) = (golden + "/base", golden + "/adapter")
 
-    @Test(arguments: [
-        (["BASE", "ADAPTER"], "there is no output", "name it with -o OUT"),
-        (["BASE", "ADAPTER", "-o"], "option '-o' needs a value (OUT)", "'adapter-merge --help' lists the options"),
-        (["BASE", "-o", "OUT"], "ADAPTER is missing", "usage: adapter-merge BASE ADAPTER[:WEIGHT]... -o OUT"),
-        (["BASE", "ADAPTER", "--ouput", "OUT"], "there is no option '--ouput'", "did you mean '--output'?"),
-        (["BASE", "ADAPTER", "-o", "OUT", "--dtype", "bfloat"], "option '--dtype' is 'bfloat', but must be one of: float64, float32, float16, bfloat16", "did you mean 'bfloat16'?"),
-        (["BASE", "ADAPTER", "-o", "OUT", "--threads", "0"], "option '--threads' is '0', but must be a whole number from 1 to 1024", nil),
-        (["BASE", "ADAPTER", "-o", "OUT", "--max-shard-size", "5Gb"], "option '--max-shard-size' is '5Gb', but must be a size", "write 5000, 500MB or 5GB (powers of 1000), or 5GiB (of 1024)"),
-        (["BASE", "ADAPTER:half", "-o", "OUT"], "'half' in 'ADAPTER:half' is no number, but a weight was needed", "write PATH:WEIGHT, as in style:0.5 or style:-1"),
-        (["BASE", "ADAPTER", "-o", "OUT", "--allow", "everything"], "option '--allow' is 'everything', but must be one of: base-changed, not-targeted, unknown-config-field, unused-pattern", "'adapter-merge --help' lists the options"),
-    ] as [([String], String, String?)])
+    @Test(
+        arguments: [
+            (["BASE", "ADAPTER"], "there is no output", "name it with -o OUT"),
+            (["BASE", "ADAPTER", "-o"], "option '-o' needs a value (OUT)", "'adapter-merge --help' lists the options"),
+            (["BASE", "-o", "OUT"], "ADAPTER is missing", "usage: adapter-merge BASE ADAPTER[:WEIGHT]... -o OUT"),
+            (["BASE", "ADAPTER", "--ouput", "OUT"], "there is no option '--ouput'", "did you mean '--output'?"),
+            (
+                ["BASE", "ADAPTER", "-o", "OUT", "--dtype", "bfloat"],
+                "option '--dtype' is 'bfloat', but must be one of: float64, float32, float16, bfloat16",
+                "did you mean 'bfloat16'?"
+            ),
+            (
+                ["BASE", "ADAPTER", "-o", "OUT", "--threads", "0"],
+                "option '--threads' is '0', but must be a whole number from 1 to 1024", nil
+            ),
+            (
+                ["BASE", "ADAPTER", "-o", "OUT", "--max-shard-size", "5Gb"],
+                "option '--max-shard-size' is '5Gb', but must be a size",
+                "write 5000, 500MB or 5GB (powers of 1000), or 5GiB (of 1024)"
+            ),
+            (
+                ["BASE", "ADAPTER:half", "-o", "OUT"], "'half' in 'ADAPTER:half' is no number, but a weight was needed",
+                "write PATH:WEIGHT, as in style:0.5 or style:-1"
+            ),
+            (
+                ["BASE", "ADAPTER", "-o", "OUT", "--allow", "everything"],
+                "option '--allow' is 'everything', but must be one of: base-changed, not-targeted, unknown-config-field, unused-pattern",
+                "'adapter-merge --help' lists the options"
+            ),
+        ] as [([String], String, String?)])
     func refused(_ line: [String], _ message: String, _ hint: String?) throws {
         let scratch = try Scratch()
         let place = { (word: String) in
-            word.replacingOccurrences(of: "BASE", with: Self.base).replacingOccurrences(of: "ADAPTER", with: Self.adapter)
-                .replacingOccurrences(of: "OUT", with: scratch("out"))
+            word.replacingOccurrences(of: "BASE", with: Self.base).replacingOccurrences(
+                of: "ADAPTER", with: Self.adapter
+            )
+            .replacingOccurrences(of: "OUT", with: scratch("out"))
         }
         let answer = Tools.run("adapter-merge", line.map(place))
         #expect(answer.status == 64)
@@ -124,7 +145,8 @@ import Testing
             #expect(Set(errors.compactMap { $0["code"] as? String }) == [codes[left]])
             #expect(!exists(scratch("out")))
         }
-        let all = Tools.run("adapter-merge", [base, adapter, "-o", scratch("out")] + codes.flatMap { ["--allow", $0] })
+        let all = Tools.run(
+            "adapter-merge", [base, adapter, "-o", scratch("out")] + codes.flatMap { ["--allow", $0] })
         #expect(all.status == 0, "\(all.err)")
         #expect(all.errors.isEmpty)
         #expect(all.warnings.count == 4, "\(all.err)")
@@ -148,7 +170,8 @@ import Testing
     @Test func namesFromFilesAreMadeHarmless() throws {
         let scratch = try Scratch()
         var pair = Pair()
-        pair.adapter.append(TensorFile.Tensor("base_model.model.\u{1B}[31mred\u{7}\u{202E}.lora_A.weight", "F32", [1], [1]))
+        pair.adapter.append(
+            TensorFile.Tensor("base_model.model.\u{1B}[31mred\u{7}\u{202E}.lora_A.weight", "F32", [1], [1]))
         let (base, adapter) = try pair.write(in: scratch)
         for answer in [
             Tools.verify(base, adapter), Tools.verify(base, adapter, options: ["--json"]),

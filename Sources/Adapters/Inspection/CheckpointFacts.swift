@@ -12,6 +12,8 @@ public struct CheckpointFacts: Sendable {
     public let metadata: [(key: String, value: String)]
     /// Where it came from, if it says that it is a merge.
     public let merge: RecordedMerge?
+    /// What kind of adapter the names of the tensors are those of, though nothing else says so: `PEFT LoRA`.
+    public let adapterDialect: String?
 
     /// Reads the facts of `checkpoint`.
     public init(_ checkpoint: Checkpoint) {
@@ -23,6 +25,7 @@ public struct CheckpointFacts: Sendable {
         }
         metadata = pairs.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
         merge = RecordedMerge(pairs)
+        adapterDialect = Self.adapterDialect(of: checkpoint)
     }
 
     /// All tensors.
@@ -68,10 +71,9 @@ public struct CheckpointFacts: Sendable {
         return parts.joined(separator: ", ")
     }
 
-    /// What kind of adapter the names of the tensors are those of, though nothing else says so: `PEFT LoRA`.
-    public var adapterDialect: String? {
-        for info in tensors {
-            let key = AdapterKey(info.name)
+    private static func adapterDialect(of checkpoint: Checkpoint) -> String? {
+        for entry in checkpoint.tensors where AdapterKey.mayBelongToAdapter(entry.info.name) {
+            let key = AdapterKey(entry.info.name)
             switch key.role {
             case .down, .up, .embeddingDown, .embeddingUp: return key.hasPrefix ? "PEFT LoRA" : "diffusers or bare LoRA"
             case .tokenRows: return "PEFT trainable tokens"

@@ -9,17 +9,35 @@ public struct NamePlace: Hashable, Sendable {
 
     /// Takes `path` apart at its first number that something follows.
     public init(_ path: String) {
-        let parts = path.split(separator: ".", omittingEmptySubsequences: false)
-        let isNumber = { (part: Substring) in !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) } }
-        guard let at = parts.firstIndex(where: isNumber), at + 1 < parts.count, let number = Int(parts[at]) else {
+        guard let place = Self.layer(in: path) else {
             stack = ""
             layer = nil
             kind = path
             return
         }
-        stack = parts[..<at].joined(separator: ".")
-        layer = number
-        kind = parts[(at + 1)...].map { isNumber($0) ? "*" : String($0) }.joined(separator: ".")
+        stack = String(place.stack)
+        layer = place.number
+        let parts = place.rest.split(separator: ".", omittingEmptySubsequences: false)
+        kind = parts.map { Self.isNumber($0) ? "*" : String($0) }.joined(separator: ".")
+    }
+
+    private static func isNumber(_ part: Substring) -> Bool {
+        !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    }
+
+    /// The first number in `path` that something follows, what comes before it, and what comes after it.
+    static func layer(in path: String) -> (stack: Substring, number: Int, rest: Substring)? {
+        let bytes = path.utf8
+        var part = bytes.startIndex
+        while let end = bytes[part...].firstIndex(of: UInt8(ascii: ".")) {
+            if isNumber(path[part..<end]) {
+                guard let number = Int(path[part..<end]) else { return nil }
+                let stackEnd = part == bytes.startIndex ? part : bytes.index(before: part)
+                return (path[..<stackEnd], number, path[bytes.index(after: end)...])
+            }
+            part = bytes.index(after: end)
+        }
+        return nil
     }
 
     /// The last part of `kind`, and the one before it where that is no name: `q_proj`, `experts.*`.
@@ -54,12 +72,11 @@ public struct LayerSet: Sendable, Equatable {
 
     /// The layers that `paths` name, stack by stack.
     public static func of(_ paths: some Sequence<String>) -> [LayerSet] {
-        var found: [String: Set<Int>] = [:]
+        var found: [Substring: Set<Int>] = [:]
         for path in paths {
-            let place = NamePlace(path)
-            if let layer = place.layer { found[place.stack, default: []].insert(layer) }
+            if let place = NamePlace.layer(in: path) { found[place.stack, default: []].insert(place.number) }
         }
-        return found.sorted { $0.key < $1.key }.map { LayerSet(stack: $0.key, layers: $0.value.sorted()) }
+        return found.sorted { $0.key < $1.key }.map { LayerSet(stack: String($0.key), layers: $0.value.sorted()) }
     }
 }
 

@@ -1,11 +1,10 @@
-import Fixtures
 import Foundation
 
 /// A directory for one test, removed at its end.
-final class Scratch {
-    let path: String
+public final class Scratch {
+    public let path: String
 
-    init() throws {
+    public init() throws {
         var template = Array((NSTemporaryDirectory() + "adapterkit-test-XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -16,26 +15,26 @@ final class Scratch {
     }
 
     /// The path of `name` in this directory.
-    func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
+    public func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
 
     /// Makes a directory.
-    func directory(_ name: String) throws -> String {
+    public func directory(_ name: String) throws -> String {
         try FileManager.default.createDirectory(atPath: self(name), withIntermediateDirectories: true)
         return self(name)
     }
 
     /// A copy of a file or directory under a name of this directory.
-    func copy(_ source: String, as name: String) throws -> String {
+    public func copy(_ source: String, as name: String) throws -> String {
         try FileManager.default.copyItem(atPath: source, toPath: self(name))
         return self(name)
     }
 
     /// Everything in this directory, hidden or not.
-    var names: [String] { (try? FileManager.default.contentsOfDirectory(atPath: path).sorted()) ?? [] }
+    public var names: [String] { (try? FileManager.default.contentsOfDirectory(atPath: path).sorted()) ?? [] }
 }
 
 /// All that is at `path`: files by their names relative to it with their bytes, directories with a slash and nothing.
-func contents(of path: String) -> [String: [UInt8]] {
+public func contents(of path: String) -> [String: [UInt8]] {
     var result: [String: [UInt8]] = [:]
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else { return result }
@@ -49,16 +48,18 @@ func contents(of path: String) -> [String: [UInt8]] {
 }
 
 /// The bytes of a file.
-func bytes(of path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))) }
+public func bytes(of path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))) }
 
-func exists(_ path: String) -> Bool { (try? FileManager.default.attributesOfItem(atPath: path)) != nil }
+public func exists(_ path: String) -> Bool { (try? FileManager.default.attributesOfItem(atPath: path)) != nil }
 
-func write(_ bytes: [UInt8], to path: String) throws { try Data(bytes).write(to: URL(fileURLWithPath: path)) }
+public func write(_ bytes: [UInt8], to path: String) throws { try Data(bytes).write(to: URL(fileURLWithPath: path)) }
 
 /// The JSON object in a file.
-func object(in path: String) throws -> [String: Any] {
+public func object(in path: String) throws -> [String: Any] {
     try JSONSerialization.jsonObject(with: Data(bytes(of: path))) as? [String: Any] ?? [:]
 }
 
 /// Whether two JSON objects say the same.
-func same(_ a: [String: Any], _ b: [String: Any]) -> Bool { NSDictionary(dictionary: a).isEqual(NSDictionary(dictionary: b)) }
+public func same(_ a: [String: Any], _ b: [String: Any]) -> Bool {
+    NSDictionary(dictionary: a).isEqual(NSDictionary(dictionary: b))
+}
