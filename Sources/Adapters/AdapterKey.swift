@@ -61,18 +61,28 @@ struct AdapterKey: Equatable {
         return nil
     }
 
+    /// What parts of adapters' names begin with, by the first byte.
+    private static let beginnings = Dictionary(grouping: otherMethods.map { Array($0.stem.utf8) } + [Array("lora_".utf8)]) {
+        $0[0]
+    }
+
     /// Whether some part of `name` begins as those of adapters do; a quick look that allocates nothing.
     static func mayBelongToAdapter(_ name: String) -> Bool {
+        let bytes = name.utf8Span.span
         var isStart = true
-        for at in name.utf8.indices {
-            let byte = name.utf8[at]
-            if isStart, let stems = stemsByByte[byte], stems.contains(where: { name.utf8[at...].starts(with: $0.stem.utf8) }) {
-                return true
+        for at in bytes.indices {
+            if isStart, let candidates = beginnings[bytes[at]] {
+                for stem in candidates where begins(bytes, at, stem) { return true }
             }
-            if isStart, byte == UInt8(ascii: "l"), name.utf8[at...].starts(with: "lora_".utf8) { return true }
-            isStart = byte == UInt8(ascii: ".")
+            isStart = bytes[at] == UInt8(ascii: ".")
         }
         return false
+    }
+
+    private static func begins(_ bytes: Span<UInt8>, _ start: Int, _ stem: [UInt8]) -> Bool {
+        guard stem.count <= bytes.count - start else { return false }
+        for at in stem.indices where bytes[start + at] != stem[at] { return false }
+        return true
     }
 
     private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
