@@ -31,8 +31,12 @@ let package = Package(
         .target(name: "Digests", dependencies: ["CCrypto", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Safetensors", dependencies: ["StrictJSON", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Tensors", dependencies: ["Safetensors", "CKernels", "Problems"], swiftSettings: strict),
-        .target(name: "Adapters", dependencies: ["Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems"], swiftSettings: strict),
-        .target(name: "Merging", dependencies: ["Adapters", "Tensors", "Digests", "Files", "Problems"], swiftSettings: strict),
+        .target(
+            name: "Adapters", dependencies: ["Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems"],
+            swiftSettings: strict),
+        .target(
+            name: "Merging", dependencies: ["Adapters", "Tensors", "Digests", "Files", "Problems"],
+            swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
         .executableTarget(name: "adapter-inspect", dependencies: ["Adapters", "Console"], swiftSettings: strict),
@@ -40,7 +44,8 @@ let package = Package(
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),
-        .testTarget(name: "ToolTests", dependencies: ["Fixtures", "adapter-inspect", "adapter-merge", "adapter-verify"]),
+        .testTarget(
+            name: "ToolTests", dependencies: ["Fixtures", "adapter-inspect", "adapter-merge", "adapter-verify"]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),
         .testTarget(name: "FilesTests", dependencies: ["Fixtures", "Files", "Digests", "CPosix"]),

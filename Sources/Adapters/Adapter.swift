@@ -152,7 +152,8 @@ private struct AdapterAssembly {
         }
         guard tensor.shape.count == 2, tensor.shape[0] == rows.count else {
             return error(
-                "row-count", tensor, "has shape \(tensor.shape), but the config names \(rows.count) rows of '\(module)'",
+                "row-count", tensor,
+                "has shape \(tensor.shape), but the config names \(rows.count) rows of '\(module)'",
                 hint: "'trainable_token_indices' in the config must list one row number for each row of the tensor")
         }
         if Set(rows).count != rows.count {
@@ -167,7 +168,8 @@ private struct AdapterAssembly {
         }
         if modules.isEmpty && replacements.isEmpty && tokenRows.isEmpty && problems.isEmpty {
             problems.append(
-                Problem(.incompatible, "empty-adapter", file: file, "holds no adapter tensors, so there is nothing to do"))
+                Problem(
+                    .incompatible, "empty-adapter", file: file, "holds no adapter tensors, so there is nothing to do"))
         }
     }
 
@@ -215,7 +217,9 @@ private struct AdapterAssembly {
                 "config-contradicts", magnitude, "is a DoRA magnitude, but the config says \"use_dora\": false",
                 hint: "one of the two is wrong: with the flag as it is, PEFT ignores this tensor")
         }
-        if config.useDoRA, parts["lora_magnitude_vector"] == nil, let down = parts["lora_A"] ?? parts["lora_embedding_A"] {
+        if config.useDoRA, parts["lora_magnitude_vector"] == nil,
+            let down = parts["lora_A"] ?? parts["lora_embedding_A"]
+        {
             error(
                 "missing-half", down, "has no matching 'lora_magnitude_vector', but the config says \"use_dora\": true",
                 hint: "the file is incomplete: save the adapter again")

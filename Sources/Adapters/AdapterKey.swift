@@ -62,7 +62,9 @@ struct AdapterKey: Equatable {
     }
 
     /// What parts of adapters' names begin with, by the first byte.
-    private static let beginnings = Dictionary(grouping: otherMethods.map { Array($0.stem.utf8) } + [Array("lora_".utf8)]) {
+    private static let beginnings = Dictionary(
+        grouping: otherMethods.map { Array($0.stem.utf8) } + [Array("lora_".utf8)]
+    ) {
         $0[0]
     }
 
@@ -88,7 +90,9 @@ struct AdapterKey: Equatable {
     private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
 
     init(_ name: String) {
-        var parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map { String(Substring($0)) }
+        var parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map {
+            String(Substring($0))
+        }
         if name.utf8.contains(UInt8(ascii: "_")) { parts.removeAll { Self.wrappers.contains($0) } }
         if parts.first == "module", parts.starts(with: ["module", "base_model", "model"]) { parts.removeFirst() }
         if parts.first == "base_model", parts.starts(with: ["base_model", "model"]) {

@@ -69,7 +69,8 @@ struct AdapterLocation {
 
     private static func configAbsent(_ path: String) -> Problem {
         Problem(
-            .missing, "no-config", file: path, "holds no \(configName), and without it the scale of the adapter is unknown",
+            .missing, "no-config", file: path,
+            "holds no \(configName), and without it the scale of the adapter is unknown",
             hint: "copy the \(configName) that was saved with the adapter to the same directory")
     }
 

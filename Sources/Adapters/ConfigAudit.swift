@@ -72,7 +72,8 @@ enum ConfigAudit {
             result.append(baseChanged(word, file: file))
         }
         if config.useDoRA && config.loraBias {
-            result.append(Problem(.malformed, "bad-config", file: file, "'use_dora' and 'lora_bias' exclude each other"))
+            result.append(
+                Problem(.malformed, "bad-config", file: file, "'use_dora' and 'lora_bias' exclude each other"))
         }
         return result
     }
@@ -82,7 +83,8 @@ enum ConfigAudit {
             .incompatible, "base-changed", file: file,
             "'init_lora_weights' is '\(word)': training began from changed base weights, so adding B·A to the original base "
                 + "gives another model",
-            hint: "save the adapter again with path_initial_model_for_weight_conversion, merge onto the changed base, or, "
+            hint:
+                "save the adapter again with path_initial_model_for_weight_conversion, merge onto the changed base, or, "
                 + "if BASE is that changed base, say --allow base-changed")
     }
 

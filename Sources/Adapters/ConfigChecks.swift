@@ -53,7 +53,9 @@ struct ConfigChecks {
             return [error.at(file: adapter.configPath)]
         }
         var result: [Problem] = []
-        let parameters = adapter.config.targetParameters.compactMap { $0.lastIndex(of: ".").map { $0 } == nil ? nil : $0 }
+        let parameters = adapter.config.targetParameters.compactMap {
+            $0.lastIndex(of: ".").map { $0 } == nil ? nil : $0
+        }
         for module in adapter.modules {
             let isParameter = parameters.contains { target in
                 let owner = target.split(separator: ".").dropLast().joined(separator: ".")
@@ -85,7 +87,8 @@ struct ConfigChecks {
         if unused.isEmpty || unused.count == names.count { return [] }
         return [
             make(
-                .note, "unused-target", "'target_modules' names \(unused.sorted().joined(separator: ", ")), for which the "
+                .note, "unused-target",
+                "'target_modules' names \(unused.sorted().joined(separator: ", ")), for which the "
                     + "adapter has no weights")
         ]
     }
@@ -104,7 +107,8 @@ struct ConfigChecks {
             make(
                 .warning, "missing-module",
                 "'target_modules' also matches \(absent.count) modules of the base that the adapter has no weights for, "
-                    + "'\(first)' first", hint: "they stay as they are; if that is not intended, the adapter is incomplete")
+                    + "'\(first)' first",
+                hint: "they stay as they are; if that is not intended, the adapter is incomplete")
         ]
     }
 

@@ -41,17 +41,21 @@ enum FitExplanation {
     ) -> (tensor: TensorInfo, message: String, hint: String) {
         let pair = "\(names.0) is \(a.shape) and \(names.1) is \(b.shape) for \(weight)"
         if a.shape.count == 2, a.shape[1] == b.shape[0], a.shape[1] == rank || base.shape == [a.shape[0], b.shape[1]] {
-            return (a, "the halves are swapped: \(pair)", "exchange \(names.0) and \(names.1), or save the adapter again")
+            return (
+                a, "the halves are swapped: \(pair)", "exchange \(names.0) and \(names.1), or save the adapter again"
+            )
         }
         if a.shape.count == 2, a.shape[1] == b.shape[1] {
             return (
-                a, "\(names.0) is transposed: \(pair), but \(names.0) must be [rank, in] = [\(a.shape[1]), \(a.shape[0])]",
+                a,
+                "\(names.0) is transposed: \(pair), but \(names.0) must be [rank, in] = [\(a.shape[1]), \(a.shape[0])]",
                 "transpose it back, or save the adapter again"
             )
         }
         if b.shape.count == 2, b.shape[0] == a.shape[0] {
             return (
-                b, "\(names.1) is transposed: \(pair), but \(names.1) must be [out, rank] = [\(b.shape[1]), \(b.shape[0])]",
+                b,
+                "\(names.1) is transposed: \(pair), but \(names.1) must be [out, rank] = [\(b.shape[1]), \(b.shape[0])]",
                 "transpose it back, or save the adapter again"
             )
         }

@@ -50,7 +50,8 @@ public struct MergedComparison: Sendable {
                 try compare(base, changes, file, place.info, merged)
             } else {
                 let own = base.shards[entry.shard].file
-                guard place.info.shape == entry.info.shape, place.info.dtype.kernel == nil || entry.info.dtype.kernel != nil
+                guard place.info.shape == entry.info.shape,
+                    place.info.dtype.kernel == nil || entry.info.dtype.kernel != nil
                 else {
                     report(merged, entry.info.name, "has shape \(place.info.shape) instead of \(entry.info.shape)")
                     continue
@@ -162,7 +163,9 @@ private struct Expectation {
         }
         if let scales { for at in start.indices { start[at] *= scales[at] } }
         for (adapter, _, update) in changes {
-            if let tensor = update.replacement { start = try TensorValues.doubles(adapter.file.read(tensor), tensor.dtype) }
+            if let tensor = update.replacement {
+                start = try TensorValues.doubles(adapter.file.read(tensor), tensor.dtype)
+            }
             guard let rows = update.tokenRows else { continue }
             let new = try TensorValues.doubles(adapter.file.read(rows.tensor), rows.tensor.dtype)
             let width = rows.tensor.shape[1]
@@ -199,7 +202,9 @@ private struct Expectation {
             for i in 0..<view.rows {
                 let target = (e * view.rows + i) * view.columns
                 for k in 0..<term.rank {
-                    let b = left[term.left.offset + e * term.left.batchStride + i * term.left.rowStride + k * term.left.columnStride]
+                    let b = left[
+                        term.left.offset + e * term.left.batchStride + i * term.left.rowStride + k
+                            * term.left.columnStride]
                     let row = term.right.offset + e * term.right.batchStride + k * term.right.rowStride
                     for j in 0..<view.columns {
                         result[target + j] += scale * b * right[row + j * term.right.columnStride]

@@ -41,7 +41,8 @@ struct ModulePattern {
             return try Regex(pattern).matchingSemantics(.unicodeScalar)
         } catch {
             throw Problem(
-                .malformed, "bad-pattern", "the pattern '\(source)' is no regular expression that can be understood here",
+                .malformed, "bad-pattern",
+                "the pattern '\(source)' is no regular expression that can be understood here",
                 hint: "write it in the config with plain names or simpler syntax")
         }
     }
@@ -104,7 +105,8 @@ struct TargetMatcher {
             try ModulePattern(prefix: #"(^|.*\.)"# + name + #"($|\..*)"#, source: name)
         }
         layers = config.layersToTransform.isEmpty ? nil : Set(config.layersToTransform)
-        let patterns = config.layersPattern.isEmpty
+        let patterns =
+            config.layersPattern.isEmpty
             ? [#".*?\.[^.]*\.(?<idx>\d+)\."#] : config.layersPattern.map { #"(?:^|.*?\.)"# + $0 + #"\.(?<idx>\d+)\."# }
         layerPatterns = try patterns.map { (text) throws(Problem) in try ModulePattern(prefix: text, source: text) }
     }

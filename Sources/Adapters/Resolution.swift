@@ -87,7 +87,8 @@ struct Resolver {
     // MARK: Reports
 
     mutating func error(
-        _ code: String, _ tensor: TensorInfo, _ message: String, hint: String? = nil, severity: Problem.Severity = .error
+        _ code: String, _ tensor: TensorInfo, _ message: String, hint: String? = nil,
+        severity: Problem.Severity = .error
     ) {
         problems.append(
             Problem(
@@ -134,10 +135,13 @@ struct Resolver {
         let rank = scales.rank(of: module.path)
         guard module.depth == 0 else {
             return error(
-                "foreign-tensor", module.down, "stands under 'base_layer', but the config names no target_parameters for it")
+                "foreign-tensor", module.down,
+                "stands under 'base_layer', but the config names no target_parameters for it")
         }
         checkRank(module, expected: rank)
-        let fits = { (shape: [Int]) in ModuleFit(module, shape: self.shapeAfterReplacement(module, shape), rank: rank) != nil }
+        let fits = { (shape: [Int]) in
+            ModuleFit(module, shape: self.shapeAfterReplacement(module, shape), rank: rank) != nil
+        }
         var answer = names.find(module.path + ".weight", fits: fits)
         if case .absent = answer {
             // torch's MultiheadAttention keeps q, k and v in one parameter of its own.
@@ -169,7 +173,8 @@ struct Resolver {
         }
         if let packed {
             return error(
-                "quantized-base", module.down, "belongs to a module whose weight is quantised ('\(module.path).\(packed)')",
+                "quantized-base", module.down,
+                "belongs to a module whose weight is quantised ('\(module.path).\(packed)')",
                 hint: "merge into the original 16-bit model, then quantise the result again")
         }
         absent(module.down, module.path + ".weight")
@@ -180,7 +185,8 @@ struct Resolver {
         let (a, b) = (module.down.shape[0], module.up.shape[1])
         guard a == b, a != expected else { return }
         error(
-            "rank-mismatch", module.down, "shape \(module.down.shape) has rank \(a), but the config says rank \(expected)",
+            "rank-mismatch", module.down,
+            "shape \(module.down.shape) has rank \(a), but the config says rank \(expected)",
             hint: "correct 'r' or 'rank_pattern' in \(adapter.configPath): the scale alpha/rank depends on it")
     }
 
@@ -199,7 +205,8 @@ struct Resolver {
         let shape = shapeAfterReplacement(module, weight.shape)
         if module.repetitions > 1 {
             error(
-                "applied-twice", module.up, "counts twice: PEFT adds the delta of this projection two times, in training too",
+                "applied-twice", module.up,
+                "counts twice: PEFT adds the delta of this projection two times, in training too",
                 severity: .note)
         }
         switch ModuleFit(module, shape: shape, rank: rank) {

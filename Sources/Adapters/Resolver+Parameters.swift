@@ -91,7 +91,8 @@ extension Resolver {
                 for part in parts {
                     let weights = (0..<count).compactMap { expert -> TensorInfo? in
                         let name = "\(owner).\(expert).\(part).weight"
-                        guard case .found(let weight) = names.find(name, fits: { $0.count == 2 && $0[1] == a[1] }) else {
+                        guard case .found(let weight) = names.find(name, fits: { $0.count == 2 && $0[1] == a[1] })
+                        else {
                             return nil
                         }
                         return weight

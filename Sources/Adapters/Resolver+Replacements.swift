@@ -69,7 +69,9 @@ extension Resolver {
     }
 
     private mutating func declare(_ replacement: Replacement) {
-        if replacement.isBaseLayer || isAnnounced(replacement.module) || Self.hasVocabulary(replacement.module) { return }
+        if replacement.isBaseLayer || isAnnounced(replacement.module) || Self.hasVocabulary(replacement.module) {
+            return
+        }
         if replacement.parameter == "bias", adapter.config.bias != "none" { return }
         error(
             "undeclared-replacement", replacement.tensor,
@@ -115,7 +117,9 @@ extension Resolver {
         guard let first = resized.min(by: { $0.name < $1.name }), let rows = first.shape.first else { return }
         for entry in base.tensors {
             let module = entry.info.name.hasSuffix(".weight") ? String(entry.info.name.dropLast(7)) : ""
-            guard Self.hasVocabulary(module), let source = first.source, let old = base.lookup(source)?.info else { continue }
+            guard Self.hasVocabulary(module), let source = first.source, let old = base.lookup(source)?.info else {
+                continue
+            }
             let shape = updates[entry.info.name]?.shape ?? entry.info.shape
             guard entry.info.shape.first == old.shape.first, shape.first != rows else { continue }
             problems.append(

@@ -68,7 +68,9 @@ struct OrientationVotes {
     init(base: Checkpoint) {
         for entry in base.tensors {
             let weight = entry.info
-            guard weight.shape.count == 2, weight.shape[0] != weight.shape[1], weight.name.hasSuffix(".weight") else { continue }
+            guard weight.shape.count == 2, weight.shape[0] != weight.shape[1], weight.name.hasSuffix(".weight") else {
+                continue
+            }
             guard let bias = base.lookup(String(weight.name.dropLast(6)) + "bias")?.info else { continue }
             var found = votes[Self.stack(weight.name)] ?? (0, 0)
             if bias.shape == [weight.shape[0]] { found.rows += 1 }

@@ -11,7 +11,9 @@ struct StoredScales {
     /// The scales of a matrix of `base`; `nil` if none are stored.
     init?(base: Checkpoint, of weight: TensorInfo) throws(Problem) {
         guard weight.shape.count == 2 else { return nil }
-        guard let place = base.lookup(weight.name + "_scale_inv") ?? base.lookup(weight.name + "_scale") else { return nil }
+        guard let place = base.lookup(weight.name + "_scale_inv") ?? base.lookup(weight.name + "_scale") else {
+            return nil
+        }
         shape = weight.shape
         values = try TensorValues.doubles(base.shards[place.shard].file.read(place.info), place.info.dtype)
         if values.count == 1 {

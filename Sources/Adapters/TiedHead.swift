@@ -66,7 +66,9 @@ public struct TiedHead {
     }
 
     /// Whether the head does exactly what the embedding does.
-    private func changeAlike(_ embedding: TensorUpdate?, _ module: AdapterModule?, _ head: TensorInfo?) throws(Problem) -> Bool {
+    private func changeAlike(_ embedding: TensorUpdate?, _ module: AdapterModule?, _ head: TensorInfo?) throws(Problem)
+        -> Bool
+    {
         if embedding == nil && module == nil && head == nil { return true }
         if module == nil && head == nil, let embedding {
             // PEFT shares replaced token rows with the tied head.
@@ -80,7 +82,9 @@ public struct TiedHead {
         default: return false
         }
         guard let module else { return embedding.terms.isEmpty }
-        guard embedding.terms.count == 1, module.magnitude == nil, embedding.terms[0].magnitude == nil else { return false }
+        guard embedding.terms.count == 1, module.magnitude == nil, embedding.terms[0].magnitude == nil else {
+            return false
+        }
         return try factorsAgree(embedding.terms[0], module)
     }
 
@@ -122,7 +126,8 @@ public struct TiedHead {
         resolver.unties = true
         resolver.problems.append(
             Problem(
-                .note, .incompatible, "untied", file: adapter.path, tensor: (module?.down ?? embedding?.replacement ?? head)?.name,
+                .note, .incompatible, "untied", file: adapter.path,
+                tensor: (module?.down ?? embedding?.replacement ?? head)?.name,
                 "changes the input embedding and the tied output head differently, so the merged model stores '\(name)' "
                     + "of its own and says tie_word_embeddings: false"))
     }

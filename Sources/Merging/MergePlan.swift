@@ -50,7 +50,8 @@ public struct MergePlan: Sendable {
     }
 
     /// Tensors in the base's files; new ones come last in the last file.
-    private static func keep(_ tensors: [PlannedTensor], base: Checkpoint) -> [(name: String, tensors: [PlannedTensor])] {
+    private static func keep(_ tensors: [PlannedTensor], base: Checkpoint) -> [(name: String, tensors: [PlannedTensor])]
+    {
         var groups = base.shards.map { (name: $0.name, tensors: [PlannedTensor]()) }
         for tensor in tensors {
             let place = base.lookup(tensor.name)?.shard ?? groups.count - 1
@@ -89,7 +90,8 @@ public struct MergePlan: Sendable {
         var result: [PlannedShard] = []
         for group in groups {
             let old = base.shards.first { $0.name == group.name }?.file.header
-            let metadata = provenance.metadata(over: old?.metadata ?? base.shards.first?.file.header.metadata, digests: nil)
+            let metadata = provenance.metadata(
+                over: old?.metadata ?? base.shards.first?.file.header.metadata, digests: nil)
             let header = try Header.layout(
                 group.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: metadata, order: .asGiven)
             result.append(PlannedShard(name: group.name, header: header, tensors: group.tensors))

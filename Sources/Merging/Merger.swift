@@ -111,7 +111,8 @@ public final class Merger: Sendable {
                 let end = min(found.bytes.upperBound, start + Self.copyPiece)
                 state.items.append(
                     .copy(
-                        shard: at, from: found.source, bytes: start..<end, to: found.to + start - found.bytes.lowerBound))
+                        shard: at, from: found.source, bytes: start..<end, to: found.to + start - found.bytes.lowerBound
+                    ))
             }
         }
         for (tensor, place) in zip(shard.tensors, shard.header.tensors) where tensor.byteCount > 0 {

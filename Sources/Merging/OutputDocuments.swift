@@ -14,7 +14,8 @@ struct OutputDocuments {
 
     /// Names of files that hold weights in some other form; they would contradict the merged ones.
     private static let weightSuffixes = [
-        ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".npz", ".ot",
+        ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".npz",
+        ".ot",
         ".safetensors.index.json", ".bin.index.json", ".partial",
     ]
 
@@ -50,7 +51,9 @@ struct OutputDocuments {
         guard case .object(var config) = try JSONValue.parse(bytes, allowNonFinite: true) else { return bytes }
         let before = config
         if plan.unties { Self.set(&config, "tie_word_embeddings", .bool(false), always: true) }
-        if let rows = vocabulary { Self.set(&config, "vocab_size", .number(JSONNumber(text: String(rows))), always: true) }
+        if let rows = vocabulary {
+            Self.set(&config, "vocab_size", .number(JSONNumber(text: String(rows))), always: true)
+        }
         if let dtype = plan.options.dtype {
             let name: JSONValue = .string(Self.torchName(dtype))
             Self.set(&config, "torch_dtype", name, always: false)
@@ -155,7 +158,8 @@ extension Merger {
             if !digests.isEmpty { lines.append((file.name, SHA256.hex(file.bytes))) }
         }
         if !lines.isEmpty {
-            let text = lines.sorted { $0.name < $1.name }.map { manifestLine(digest: $0.digest, name: $0.name) }.joined()
+            let text = lines.sorted { $0.name < $1.name }.map { manifestLine(digest: $0.digest, name: $0.name) }
+                .joined()
             try output.write("SHA256SUMS", Array(text.utf8))
         }
         return notes

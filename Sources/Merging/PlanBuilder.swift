@@ -93,7 +93,8 @@ struct PlanBuilder {
         for term in change.update.terms {
             if let view = tensor.terms.first?.term.view, view != term.view {
                 _ = refuse(
-                    "different-views", change, term.right.tensor, "adapts '\(tensor.name)' in another shape than the others")
+                    "different-views", change, term.right.tensor,
+                    "adapts '\(tensor.name)' in another shape than the others")
                 continue
             }
             tensor.terms.append((change.input, change.weight, term))
@@ -147,7 +148,8 @@ struct PlanBuilder {
             if entry.rows.rows.contains(where: { !seen.insert($0).inserted }) {
                 _ = refuse(
                     "replaced-twice", change, entry.rows.tensor,
-                    "replaces rows of '\(tensor.name)' that another adapter replaces too", hint: "merge only one of them")
+                    "replaces rows of '\(tensor.name)' that another adapter replaces too",
+                    hint: "merge only one of them")
             }
             if !tensor.terms.isEmpty {
                 _ = refuse(
@@ -167,7 +169,9 @@ struct PlanBuilder {
     /// The type that most of the base's values have.
     private var usualType: DType {
         var sizes: [DType: Int] = [:]
-        for entry in base.tensors where entry.info.dtype.isFloat { sizes[entry.info.dtype, default: 0] += entry.info.byteCount }
+        for entry in base.tensors where entry.info.dtype.isFloat {
+            sizes[entry.info.dtype, default: 0] += entry.info.byteCount
+        }
         return sizes.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? .f32
     }
 
@@ -216,7 +220,8 @@ struct PlanBuilder {
     ) -> PlannedTensor? {
         problems.append(
             Problem(
-                .incompatible, code, file: inputs[change.input].adapter.file.path, tensor: tensor.name, message, hint: hint))
+                .incompatible, code, file: inputs[change.input].adapter.file.path, tensor: tensor.name, message,
+                hint: hint))
         return nil
     }
 }

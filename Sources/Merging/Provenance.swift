@@ -39,7 +39,8 @@ struct Provenance: Sendable {
             let shape = entry.info.shape.map(String.init).joined(separator: ",")
             return "\(entry.info.name)\t\(entry.info.dtype.rawValue)\t\(shape)\n"
         }
-        return SHA256.hex(Array(lines.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }.joined().utf8))
+        return SHA256.hex(
+            Array(lines.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }.joined().utf8))
     }
 
     /// A path says much about a machine and little about the adapter: only its last part is kept.
@@ -48,7 +49,8 @@ struct Provenance: Sendable {
     }
 
     /// The base's own metadata, with ours added; `nil` stands for digests that are still unknown.
-    func metadata(over own: [(key: String, value: String)]?, digests found: Digests?) -> [(key: String, value: String)] {
+    func metadata(over own: [(key: String, value: String)]?, digests found: Digests?) -> [(key: String, value: String)]
+    {
         var result = (own ?? [("format", "pt")]).filter { !$0.key.hasPrefix("adapterkit.") }
         let adapters = inputs.enumerated().map { at, input in
             JSONValue.object(

@@ -48,7 +48,9 @@ final class TensorJob: Sendable {
         guard !tensor.terms.isEmpty, tensor.source.info.dtype == tensor.dtype else { return false }
         guard tensor.dtype == .bf16 || tensor.dtype == .f16 else { return false }
         let rank = tensor.terms.reduce(0) { $0 + $1.term.rank }
-        let isExact = tensor.terms.allSatisfy { $0.term.left.tensor.dtype != .f64 && $0.term.right.tensor.dtype != .f64 }
+        let isExact = tensor.terms.allSatisfy {
+            $0.term.left.tensor.dtype != .f64 && $0.term.right.tensor.dtype != .f64
+        }
         // Beyond this rank its error bound sends too many elements to the slow path.
         return isExact && rank <= 256 && tensor.magnitude == nil && tensor.rows.isEmpty && tensor.additions.isEmpty
     }
@@ -56,10 +58,14 @@ final class TensorJob: Sendable {
     /// Bytes of the output that a block makes.
     func byteCount(_ block: Block) -> Int { block.rows.count * view.columns * tensor.dtype.bits / 8 }
 
-    private func firstElement(_ block: Block) -> Int { (block.batch * view.rows + block.rows.lowerBound) * view.columns }
+    private func firstElement(_ block: Block) -> Int {
+        (block.batch * view.rows + block.rows.lowerBound) * view.columns
+    }
 
     /// Computes `block` and writes it into `output`, where the tensor begins at `start`.
-    func run(_ block: Block, _ buffers: BlockBuffers, into output: OutputFile, at start: Int) throws(Problem) -> ak_stats {
+    func run(_ block: Block, _ buffers: BlockBuffers, into output: OutputFile, at start: Int) throws(Problem)
+        -> ak_stats
+    {
         let source = tensor.source.info
         let size = source.dtype.bits / 8
         let count = block.rows.count * view.columns
@@ -275,7 +281,9 @@ final class TensorJob: Sendable {
             let file = environment.inputs[addition.input].adapter.file
             let values = try TensorValues.doubles(try file.read(addition.tensor), addition.tensor.dtype)
             let first = firstElement(block)
-            for at in 0..<block.rows.count * view.columns { unsafe buffers.delta[at] += addition.scale * values[first + at] }
+            for at in 0..<block.rows.count * view.columns {
+                unsafe buffers.delta[at] += addition.scale * values[first + at]
+            }
         }
     }
 
@@ -319,10 +327,13 @@ final class TensorJob: Sendable {
                 let width = view.columns * info.dtype.bits / 8
                 let file = environment.inputs[entry.input].adapter.file
                 var bytes = try file.read(info, bytes: at * width..<(at + 1) * width)
-                if info.dtype != dtype { bytes = try TensorValues.rounded(TensorValues.doubles(bytes, info.dtype), to: dtype) }
+                if info.dtype != dtype {
+                    bytes = try TensorValues.rounded(TensorValues.doubles(bytes, info.dtype), to: dtype)
+                }
                 let start = (row - block.rows.lowerBound) * bytes.count
                 unsafe bytes.withUnsafeBytes { source in
-                    unsafe UnsafeMutableRawBufferPointer(rebasing: weights[start..<start + source.count]).copyMemory(from: source)
+                    unsafe UnsafeMutableRawBufferPointer(rebasing: weights[start..<start + source.count]).copyMemory(
+                        from: source)
                 }
             }
         }

@@ -17,10 +17,14 @@ enum Workers {
         for index in 1..<max(1, count) {
             let job = unsafe Unmanaged.passRetained(Job { body(index) })
             var thread = pthread_t()
-            let code = unsafe pthread_create(&thread, nil, { argument in
-                if let argument = unsafe argument { unsafe Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body() }
-                return nil
-            }, job.toOpaque())
+            let code = unsafe pthread_create(
+                &thread, nil,
+                { argument in
+                    if let argument = unsafe argument {
+                        unsafe Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body()
+                    }
+                    return nil
+                }, job.toOpaque())
             if code == 0 {
                 threads.append(thread)
             } else {

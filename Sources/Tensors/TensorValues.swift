@@ -102,7 +102,9 @@ public enum TensorValues {
     }
 
     /// Whether `a` (m × n) is the transpose of `b` (n × m), in one file.
-    public static func equalTransposed(_ file: SafetensorsFile, _ a: TensorInfo, _ b: TensorInfo) throws(Problem) -> Bool {
+    public static func equalTransposed(_ file: SafetensorsFile, _ a: TensorInfo, _ b: TensorInfo) throws(Problem)
+        -> Bool
+    {
         guard a.shape.count == 2, b.shape == a.shape.reversed() else { return false }
         let (left, right) = (try doubles(file.read(a), a.dtype), try doubles(file.read(b), b.dtype))
         let (rows, columns) = (a.shape[0], a.shape[1])
@@ -113,7 +115,9 @@ public enum TensorValues {
     }
 
     /// How many values are NaN or infinite, and whether all are zero.
-    public static func scan(_ file: SafetensorsFile, _ tensor: TensorInfo) throws(Problem) -> (nonFinite: Int, allZero: Bool) {
+    public static func scan(_ file: SafetensorsFile, _ tensor: TensorInfo) throws(Problem) -> (
+        nonFinite: Int, allZero: Bool
+    ) {
         var nonFinite = 0
         var allZero = true
         try forEachPiece(file, tensor) { (values) throws(Problem) in

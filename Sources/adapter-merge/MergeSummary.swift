@@ -56,7 +56,8 @@ struct MergeSummary {
         terminal.note(
             "update: \(Humane.percent(sizes[sizes.count / 2])) of the weights' size (median), up to "
                 + "\(Humane.percent(sizes[sizes.count - 1])); rounding left \(Humane.percent(report.swallowed)) of the changes "
-                + "without effect; relative error of the applied update \(Humane.percent(errors[errors.count / 2])) (median)")
+                + "without effect; relative error of the applied update \(Humane.percent(errors[errors.count / 2])) (median)"
+        )
     }
 
     /// The document of `--json` and `--report`.
@@ -103,7 +104,8 @@ struct DryRun {
         let memory = plan.memoryEstimate(threads: threads)
         if terminal.json {
             terminal.print(json: [
-                "schema": "adapterkit.merge-plan", "version": 1, "output": .string(path), "base": .string(plan.base.path),
+                "schema": "adapterkit.merge-plan", "version": 1, "output": .string(path),
+                "base": .string(plan.base.path),
                 "files": .array(plan.files.map { ["name": .string($0.name), "bytes": .int($0.size)] }),
                 "tensors": ["merged": .int(changed), "copied": .int(copied)], "bytes": .int(plan.weightFileSize),
                 "copied_bytes": .int(plan.copiedBytes), "memory_bytes": .int(memory), "threads": .int(threads),
@@ -116,7 +118,8 @@ struct DryRun {
         terminal.print("")
         terminal.print("\(Humane.count(changed)) tensors to merge, \(Humane.count(copied)) to copy as they are")
         terminal.print(
-            "\(Humane.bytes(plan.weightFileSize)) on disk, about \(Humane.bytes(memory)) of memory with \(threads) threads")
+            "\(Humane.bytes(plan.weightFileSize)) on disk, about \(Humane.bytes(memory)) of memory with \(threads) threads"
+        )
         terminal.print("nothing was written")
     }
 }

@@ -22,7 +22,9 @@ enum MergeTool {
                 + "the inputs and options only, and the inputs are never written to.",
         ],
         options: [
-            Option("output", short: "o", value: "OUT", help: "The directory to make, or a .safetensors file if BASE is one."),
+            Option(
+                "output", short: "o", value: "OUT",
+                help: "The directory to make, or a .safetensors file if BASE is one."),
             Option("force", short: "f", help: "Replace OUT if it exists."),
             Option("dry-run", short: "n", help: "Show what would be written, and what it needs, and stop."),
             Option(
@@ -30,9 +32,13 @@ enum MergeTool {
                 choices: ["float64", "float32", "float16", "bfloat16"]),
             Option(
                 "max-shard-size", value: "SIZE",
-                help: "Distribute the tensors over files of at most SIZE, such as 5GB. Without it the base's files are kept."),
+                help:
+                    "Distribute the tensors over files of at most SIZE, such as 5GB. Without it the base's files are kept."
+            ),
             Option("report", value: "FILE", help: "Write what rounding did to each tensor as JSON."),
-            Option("digests", help: "Record SHA-256 of base and output, and write SHA256SUMS. Takes about as long as merging."),
+            Option(
+                "digests",
+                help: "Record SHA-256 of base and output, and write SHA256SUMS. Takes about as long as merging."),
             Option(
                 "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
                 choices: LoadedInputs.allowable),
@@ -60,11 +66,13 @@ enum MergeTool {
             if !ak_level_variable_ok() {
                 terminal.report(
                     Problem(
-                        .warning, .usage, "bad-level", "ADAPTERKIT_CPU names no level that this CPU has, so it is ignored",
+                        .warning, .usage, "bad-level",
+                        "ADAPTERKIT_CPU names no level that this CPU has, so it is ignored",
                         hint: "use baseline, v3 or v4"))
             }
             let plan = try prepare(arguments, path, terminal)
-            let threads = try arguments.int("threads", in: 1...1024) ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+            let threads =
+                try arguments.int("threads", in: 1...1024) ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             if arguments.flag("dry-run") {
                 try DryRun(plan: plan, path: path, threads: threads).show(on: terminal)
                 return 0
@@ -96,14 +104,17 @@ enum MergeTool {
         let plan = try MergePlan(base: checkpoint, inputs: parts, options: options)
         guard plan.counts.changed > 0 else {
             throw Problem(
-                .incompatible, "nothing-to-merge", file: path, "would be no different from the base, so it is not written",
+                .incompatible, "nothing-to-merge", file: path,
+                "would be no different from the base, so it is not written",
                 hint: "are the weights zero?")
         }
         return try shape(of: path) == .file ? plan.renamed(to: name(of: path)) : plan
     }
 
     /// What the output is to be, by its name.
-    private static func shape(of path: String) -> StagedOutput.Shape { path.hasSuffix(".safetensors") ? .file : .directory }
+    private static func shape(of path: String) -> StagedOutput.Shape {
+        path.hasSuffix(".safetensors") ? .file : .directory
+    }
 
     private static func name(of path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
 

@@ -11,7 +11,8 @@ extension VerifyTool {
         for entry in inputs.entries {
             let name = escaped(entry.operand.path)
             let own = entry.problems.filter { $0.severity == .error }.count
-            let files = Set([entry.adapter?.file.path, entry.adapter?.configPath, entry.adapter?.path].compactMap { $0 })
+            let files = Set(
+                [entry.adapter?.file.path, entry.adapter?.configPath, entry.adapter?.path].compactMap { $0 })
             let errors = max(own, problems.count { $0.severity == .error && $0.file.map(files.contains) == true })
             if entry.resolution == nil || errors > 0 {
                 lines.append("\(name): does not fit: \(counted(problems, inputs, entry))")
@@ -53,7 +54,9 @@ extension VerifyTool {
                 "modules": .optional(entry.adapter?.modules.count),
                 "tensors_changed": .optional(entry.resolution?.updates.count),
                 "renamed": .array(
-                    (entry.resolution?.renamed ?? []).map { ["adapter": .string($0.adapter), "base": .string($0.base)] }),
+                    (entry.resolution?.renamed ?? []).map {
+                        ["adapter": .string($0.adapter), "base": .string($0.base)]
+                    }),
             ]
         }
         return [
@@ -75,7 +78,8 @@ extension MergedComparison {
 
     var json: JSON {
         [
-            "tensors": .int(tensors), "elements": .int(elements), "exact": .int(exact), "largest_steps": .int(largestSteps),
+            "tensors": .int(tensors), "elements": .int(elements), "exact": .int(exact),
+            "largest_steps": .int(largestSteps),
             "largest_relative_to_weight": .double(largestRelative),
         ]
     }

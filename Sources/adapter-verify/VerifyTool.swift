@@ -5,7 +5,7 @@ import Problems
 import Safetensors
 
 /// `adapter-verify`: does an adapter fit a base?
-@main
+/// `adapter-verify`: whether an adapter fits a base.
 enum VerifyTool {
     static let tool = Tool(
         name: "adapter-verify", summary: "check that adapters fit a base model",
@@ -18,7 +18,9 @@ enum VerifyTool {
             "Headers are enough for that, so it takes milliseconds whatever the size. With --deep the data is read too.",
         ],
         options: [
-            Option("deep", help: "Read the data as well: values that are NaN or infinite, and adapters that change nothing."),
+            Option(
+                "deep",
+                help: "Read the data as well: values that are NaN or infinite, and adapters that change nothing."),
             Option(
                 "merged", value: "MODEL",
                 help: "Check that MODEL is BASE with the adapters merged in. Every weight is computed anew, slowly and "
@@ -29,7 +31,10 @@ enum VerifyTool {
         ],
         operands: [
             ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
-            ("ADAPTER...", "Adapters: directories that PEFT saved, or their .safetensors files. PATH:WEIGHT gives a weight."),
+            (
+                "ADAPTER...",
+                "Adapters: directories that PEFT saved, or their .safetensors files. PATH:WEIGHT gives a weight."
+            ),
         ],
         examples: [
             ("adapter-verify llama/ style/", "check one adapter"),
@@ -70,14 +75,16 @@ enum VerifyTool {
         return result
     }
 
-    private static func compare(_ inputs: LoadedInputs, _ path: String, _ terminal: Terminal) throws -> MergedComparison {
+    private static func compare(_ inputs: LoadedInputs, _ path: String, _ terminal: Terminal) throws -> MergedComparison
+    {
         guard let base = inputs.base else { return MergedComparison() }
         let parts = inputs.entries.compactMap { entry in
             entry.resolution.map { (entry.adapter, entry.operand.weight, $0) }
         }
         let pairs = parts.compactMap { part in part.0.map { ($0, part.1, part.2) } }
         let merged = try Checkpoint.open(path: path)
-        let progress = Progress(terminal, label: "comparing", totalBytes: merged.tensors.reduce(0) { $0 + $1.info.byteCount })
+        let progress = Progress(
+            terminal, label: "comparing", totalBytes: merged.tensors.reduce(0) { $0 + $1.info.byteCount })
         defer { progress.finish() }
         return try MergedComparison(base: base, adapters: pairs, merged: merged) { progress.advance(by: $0) }
     }
