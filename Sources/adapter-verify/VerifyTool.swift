@@ -4,8 +4,8 @@ import Console
 import Problems
 import Safetensors
 
-/// `adapter-verify`: does an adapter fit a base?
 /// `adapter-verify`: whether an adapter fits a base.
+@main
 enum VerifyTool {
     static let tool = Tool(
         name: "adapter-verify", summary: "check that adapters fit a base model",

@@ -31,7 +31,8 @@ public struct Format: Sendable {
 
     /// The bits of `value` rounded once, to nearest, ties to even.
     ///
-    /// The unit in the last place is a power of two, so dividing by it is exact, and the quotient is rounded to a whole number.
+    /// The unit in the last place is a power of two, so dividing by it is exact, and the quotient is rounded to a whole
+    /// number.
     public func bits(of value: Double) -> UInt64 {
         let sign = value.sign == .minus ? UInt64(1) << (exponentBits + mantissaBits) : 0
         let infinity = UInt64(allOnes) << mantissaBits

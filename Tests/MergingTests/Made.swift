@@ -95,7 +95,7 @@ final class Made {
         return try TensorFile(path: scratch("out/model.safetensors"))
     }
 
-    /// What the weights must be, in float64, not rounded: (m / ‖W + D‖) · (W + D) of the DoRA adapter, plus the others.
+    /// What the weights must be, not rounded: (m / ‖W + D‖) · (W + D) of the DoRA adapter, plus the others.
     func expected() -> [Double] {
         var values = base
         for (part, a, b, m) in factors where part.isDoRA {

@@ -6,11 +6,11 @@ import Testing
 
 /// A checkpoint of two files and what can be wrong with it.
 private struct Model {
-    let directory: TemporaryDirectory
+    let directory: Scratch
     let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     var path: String { directory.path }
 
-    init() throws { directory = try TemporaryDirectory() }
+    init() throws { directory = try Scratch() }
 
     func shard(_ name: String, _ tensors: [String]) throws {
         try directory.write(name, TensorFile(tensors.map { .init($0, "U8", [4], bytes: [1, 2, 3, 4]) }).encoded)
@@ -96,7 +96,7 @@ private struct Model {
 
     @Test func damagedShardsAreAllReported() throws {
         let model = try Model.sound()
-        for name in model.names { try model.directory.write(name, Array(fileBytes(model.directory(name)).dropLast())) }
+        for name in model.names { try model.directory.write(name, Array(bytes(of: model.directory(name)).dropLast())) }
         let problems = try model.open().problems
         #expect(problems.map(\.code) == ["truncated", "truncated"])
         #expect(problems.map(\.file) == model.names.map { model.directory($0) })
@@ -150,7 +150,7 @@ private struct Model {
         "pytorch_model-00001.bin",
     ])
     func namesOfTheIndexStayInside(_ name: String) throws {
-        let outer = try TemporaryDirectory()
+        let outer = try Scratch()
         try outer.write("x.safetensors", TensorFile([.init("c", "U8", [1], bytes: [1])]).encoded)
         try outer.write("model/a/b.safetensors", TensorFile([.init("c", "U8", [1], bytes: [1])]).encoded)
         try outer.write("model/model.txt", TensorFile([.init("c", "U8", [1], bytes: [1])]).encoded)
@@ -212,7 +212,7 @@ private struct Model {
 
     /// As the Hub's cache lays files out: names are links to blobs elsewhere.
     @Test func linkedShards() throws {
-        let outer = try TemporaryDirectory()
+        let outer = try Scratch()
         let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
         try outer.directory("snapshots/main")
         for (at, tensor) in ["a", "b"].enumerated() {

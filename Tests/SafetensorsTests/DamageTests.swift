@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test func truncationAtEveryByteIsRefused() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         for count in sampleFile.indices {
             let path = try directory.write("t.safetensors", Array(sampleFile[..<count]))
             let problem = try #require(malformation(path))
@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test func bytesBeforeAndBehind() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         for count in [1, 2, 7, 8, 9, 63, 512, 4096] {
             for byte in [0x00, 0x20, 0x7B, 0xFF] as [UInt8] {
                 let extra = [UInt8](repeating: byte, count: count)
@@ -63,7 +63,7 @@ import Testing
             ([0x28, 0xB5, 0x2F, 0xFD], "Zstandard"),
         ] as [([UInt8], String?)])
     func polyglots(_ magic: [UInt8], _ word: String?) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         for tail in [[], sampleFile, [UInt8](repeating: 0, count: 200)] {
             let problem = try #require(
                 malformation(try directory.write("p", magic + [UInt8](repeating: 0x0A, count: 8) + tail)))

@@ -35,10 +35,10 @@ struct Verdict: CustomTestStringConvertible, Sendable {
         } else {
             let problem = try #require(malformation(verdict.path))
             #expect(problem.severity == .error)
-            let size = try fileBytes(verdict.path).count
+            let size = try bytes(of: verdict.path).count
             if let offset = problem.offset { #expect(offset >= 0 && offset <= max(size, 8)) }
         }
-        #expect(agree(try fileBytes(verdict.path)))
+        #expect(agree(try bytes(of: verdict.path)))
     }
 
     /// Code, tensor, place and a part of the message.
@@ -88,7 +88,7 @@ struct Verdict: CustomTestStringConvertible, Sendable {
         let path = TestFiles.golden + "/safetensors/" + name
         let file = try SafetensorsFile(path: path)
         let header = file.header
-        let bytes = try fileBytes(path)
+        let bytes = try bytes(of: path)
         #expect(agree(bytes))
         for tensor in header.tensors {
             #expect(header[tensor.name] == tensor)

@@ -1,7 +1,7 @@
 import Fixtures
 import Testing
 
-/// What can be wrong with an adapter is all found in one run, and each problem names the tensor, the shapes and a next step.
+/// What can be wrong with an adapter is all found in one run; each problem names the tensor, the shapes and a next step.
 @Suite struct DamageTests {
     @Test func everythingInOneRun() throws {
         let scratch = try Scratch()

@@ -1,21 +1,6 @@
 import Foundation
 
-/// A directory for one test, removed when the last reference goes.
-public final class TemporaryDirectory: Sendable {
-    /// Its path.
-    public let path: String
-
-    /// Makes it.
-    public init() throws {
-        path = NSTemporaryDirectory() + "adapterkit-test-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// The path of `name` in it.
-    public func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
+extension Scratch {
     /// Writes a file, with the directories above it; its path.
     @discardableResult public func write(_ name: String, _ bytes: [UInt8]) throws -> String {
         let url = URL(fileURLWithPath: self(name))
@@ -29,31 +14,16 @@ public final class TemporaryDirectory: Sendable {
         try write(name, Array(text.utf8))
     }
 
-    /// Makes a directory; its path.
-    @discardableResult public func directory(_ name: String) throws -> String {
-        try FileManager.default.createDirectory(atPath: self(name), withIntermediateDirectories: true)
-        return self(name)
-    }
-
     /// Makes a symbolic link.
     public func link(_ name: String, to target: String) throws {
         try FileManager.default.createSymbolicLink(atPath: self(name), withDestinationPath: target)
     }
-
-    /// All names in it or in a directory of it, hidden or not, sorted.
-    public func names(_ name: String = ".") -> [String] {
-        ((try? FileManager.default.contentsOfDirectory(atPath: self(name))) ?? []).sorted()
-    }
 }
-
-/// The bytes of a file.
-public func fileBytes(_ path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))) }
 
 /// The files that lie beside the tests.
 public enum TestFiles {
     /// The directory of all tests.
-    public static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .path
+    public static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path
     /// The golden data.
     public static let golden = root + "/Golden"
 
