@@ -66,7 +66,10 @@ import Problems
 /// GNU's rule for odd names applies: where a name holds a backslash or a line end, the line starts with a backslash and
 /// the name is escaped.
 public func manifestLine(digest: String, name: String) -> String {
-    guard name.contains(where: { $0 == "\\" || $0 == "\n" || $0 == "\r" }) else { return "\(digest)  \(name)\n" }
+    // By scalars: to Swift, a carriage return and a line feed are one character that equals neither.
+    guard name.unicodeScalars.contains(where: { $0 == "\\" || $0 == "\n" || $0 == "\r" }) else {
+        return "\(digest)  \(name)\n"
+    }
     var escaped = ""
     for character in name.unicodeScalars {
         switch character {

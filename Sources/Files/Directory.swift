@@ -125,6 +125,12 @@ public final class Directory: Sendable {
         }
     }
 
+    /// Whether there is anything at `path`, even a symbolic link that leads nowhere.
+    static func isTaken(_ path: String) -> Bool {
+        var status = stat()
+        return System.retrying { unsafe lstat(path, &status) } >= 0
+    }
+
     /// This directory and those above it, up to the root, by identity.
     public func lineage() throws(Problem) -> [FileIdentity] {
         var chain = [identity]

@@ -45,11 +45,27 @@ private func files(of input: String) throws(Problem) -> [FileIdentity] {
 }
 
 /// The directory part of `path`, `.` if it has none.
+///
+/// A slash is a byte, whatever comes after it: to Swift, a slash and a combining accent are one character.
 public func parentPath(of path: String) -> String {
-    var trimmed = path[...]
-    while trimmed.count > 1 && trimmed.last == "/" { trimmed = trimmed.dropLast() }
-    guard let slash = trimmed.lastIndex(of: "/") else { return "." }
-    return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
+    let trimmed = withoutTrailingSlashes(path)
+    guard let end = trimmed.lastIndex(of: slash) else { return trimmed.isEmpty && !path.isEmpty ? "/" : "." }
+    let parent = withoutTrailingSlashes(Substring(trimmed[..<end]))
+    return parent.isEmpty ? "/" : String(Substring(parent))
+}
+
+/// The last part of `path`, without slashes behind it.
+public func lastComponent(of path: String) -> String {
+    let trimmed = withoutTrailingSlashes(path)
+    return String(Substring(trimmed.lastIndex(of: slash).map { trimmed[trimmed.index(after: $0)...] } ?? trimmed))
+}
+
+private let slash = UInt8(ascii: "/")
+
+private func withoutTrailingSlashes(_ path: some StringProtocol) -> Substring.UTF8View {
+    var bytes = Substring(path).utf8
+    while bytes.last == slash { bytes = bytes.dropLast() }
+    return bytes
 }
 
 /// Throws if a signal asked this process to stop.

@@ -40,19 +40,36 @@ public final class StagedOutput: Sendable {
         }
         try Self.checkTarget(path: path, shape: shape, replacing: replacing)
         Self.sweep(name: name, in: parent)
-        stageName = ".\(name).\(String(UInt64.random(in: 0 ... .max), radix: 36)).partial"
-        let made = System.makeDirectory(stageName, in: parent.descriptor.raw)
-        guard made >= 0 else { throw SystemErrors.problem(-made, "make the directory", path, output: true) }
-        do throws(Problem) {
-            stage = try Directory(name: stageName, in: parent.descriptor.raw, path: path, follow: false)
-        } catch {
-            _ = System.remove(stageName, in: parent.descriptor.raw, isDirectory: true)
-            throw error
-        }
-        _ = flock(stage.descriptor.raw, LOCK_EX | LOCK_NB)
+        (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
     }
 
     deinit { discard() }
+
+    /// Makes a hidden directory and locks it.
+    ///
+    /// Between the two, another run for the same output may take it for a dead run's and remove it; then the next try has
+    /// another name. Where a file system has no locks, no run can lock it to remove it either.
+    private static func makeStage(
+        name: String, path: String, in parent: Directory
+    ) throws(Problem) -> (name: String, directory: Directory) {
+        while true {
+            let stageName = ".\(name).\(String(UInt64.random(in: 0 ... .max), radix: 36)).partial"
+            let made = System.makeDirectory(stageName, in: parent.descriptor.raw)
+            guard made >= 0 else { throw SystemErrors.problem(-made, "make the directory", path, output: true) }
+            let open = { () throws(Problem) in
+                try Directory(name: stageName, in: parent.descriptor.raw, path: path, follow: false)
+            }
+            do throws(Problem) {
+                let stage = try open()
+                let isTaken = flock(stage.descriptor.raw, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK
+                if !isTaken, try open().identity == stage.identity { return (stageName, stage) }
+            } catch {
+                if error.kind == .missing { continue }
+                _ = System.remove(stageName, in: parent.descriptor.raw, isDirectory: true)
+                throw error
+            }
+        }
+    }
 
     /// Bytes that may still be written where the output goes.
     public func freeSpace() throws(Problem) -> Int { try parent.freeSpace() }
@@ -95,6 +112,11 @@ public final class StagedOutput: Sendable {
             try Self.checkTarget(path: path, shape: shape, replacing: true)
             code = System.exchange(stageName, name, in: directory)
             if code >= 0 { Self.removeTree(stageName, in: parent) }
+            if code == -Int(EINVAL) || code == -Int(ENOSYS) {
+                throw Problem(
+                    .output, "exists", file: path, "exists, and this file system cannot exchange directories",
+                    hint: "remove it yourself, or choose another name")
+            }
         }
         guard code >= 0 else {
             throw SystemErrors.problem(-code, "give the finished output its name", path, output: true)
@@ -125,22 +147,24 @@ public final class StagedOutput: Sendable {
     }
 
     private static func split(_ path: String) throws(Problem) -> (parent: String, name: String) {
-        var trimmed = path[...]
-        while trimmed.count > 1 && trimmed.last == "/" { trimmed = trimmed.dropLast() }
-        let slash = trimmed.lastIndex(of: "/")
-        let name = String(slash.map { trimmed[trimmed.index(after: $0)...] } ?? trimmed)
+        let name = lastComponent(of: path)
         // Room for the stage's own prefix and suffix.
         guard Directory.checkComponent(name), name.utf8.count <= 200 else {
             throw Problem(
                 .usage, "bad-output", file: path, "is no name for an output", hint: "name a new directory or file")
         }
-        let parent = slash.map { $0 == trimmed.startIndex ? "/" : String(trimmed[..<$0]) } ?? "."
-        return (parent, name)
+        return (parentPath(of: path), name)
     }
 
     /// Refuses a target that exists, or that `replacing` would destroy more than an output of this kind.
     private static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
-        guard let kind = Directory.kind(of: path) else { return }
+        guard let kind = Directory.kind(of: path) else {
+            // A link to nothing takes the name, too; it must not show only when the work is done.
+            guard Directory.isTaken(path) else { return }
+            throw Problem(
+                .output, "exists", file: path, "is a symbolic link that leads nowhere",
+                hint: "remove the link, or choose another name")
+        }
         guard replacing else {
             throw Problem(
                 .output, "exists", file: path, "exists already", hint: "choose another name, or replace it with --force"
@@ -155,7 +179,8 @@ public final class StagedOutput: Sendable {
         }
         guard kind == .directory else { return }
         let entries = try Directory(path: path).entries()
-        let isModel = entries.contains { $0.name.hasSuffix(".safetensors") || $0.name.hasSuffix("config.json") }
+        // Not any config.json: programs of other kinds have one, too.
+        let isModel = entries.contains { $0.name.hasSuffix(".safetensors") || $0.name == "adapter_config.json" }
         guard entries.isEmpty || (isModel && entries.allSatisfy { $0.kind == .file }) else {
             throw Problem(
                 .output, "exists", file: path,
@@ -186,14 +211,16 @@ public final class StagedOutput: Sendable {
                 _ = System.remove(entry.name, in: directory.descriptor.raw, isDirectory: entry.kind == .directory)
             }
         }
-        _ = System.remove(name, in: parent.descriptor.raw, isDirectory: true)
+        // What was replaced may have been a link to a directory; where that leads stays as it is.
+        if System.remove(name, in: parent.descriptor.raw, isDirectory: true) == -Int(ENOTDIR) {
+            _ = System.remove(name, in: parent.descriptor.raw, isDirectory: false)
+        }
     }
 }
 
 /// Writes `bytes` to a new file at `path` that appears whole or not at all.
 public func writeFile(_ bytes: [UInt8], to path: String, replacing: Bool) throws(Problem) {
     let output = try StagedOutput(path: path, shape: .file, replacing: replacing)
-    let name = path.split(separator: "/").last.map(String.init) ?? path
-    try output.write(name, bytes)
+    try output.write(lastComponent(of: path), bytes)
     try output.commit()
 }

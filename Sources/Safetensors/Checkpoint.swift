@@ -50,7 +50,7 @@ public final class Checkpoint: Sendable {
         case .directory: return try Checkpoint(CheckpointFiles(directory: Directory(path: path)))
         default:
             if path.hasSuffix(".index.json") {
-                let name = path.split(separator: "/").last.map(String.init) ?? path
+                let name = lastComponent(of: path)
                 return try Checkpoint(CheckpointFiles(directory: Directory(path: parentPath(of: path)), index: name))
             }
             return try Checkpoint(CheckpointFiles(file: path))

@@ -23,7 +23,7 @@ struct CheckpointFiles {
     init(file path: String) throws(Problem) {
         self.path = path
         directory = nil
-        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let name = lastComponent(of: path)
         shards = [Checkpoint.Shard(name: name, file: try SafetensorsFile(path: path))]
         let beside = parentPath(of: path) + "/config.json"
         if Directory.kind(of: beside) == .file { readConfig { () throws(Problem) in try InputFile(path: beside) } }

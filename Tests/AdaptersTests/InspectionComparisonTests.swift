@@ -3,14 +3,14 @@ import Fixtures
 import Testing
 
 @Suite struct InspectionComparisonTests {
-    private let directory: TemporaryDirectory
+    private let directory: Scratch
     private let out = 300
     private let into = 70
     private let b: [Double]
     private let a: [Double]
 
     init() throws {
-        directory = try TemporaryDirectory()
+        directory = try Scratch()
         var random = SeededRandom(test: "InspectionComparisonTests")
         b = random.numbers(300 * 4)
         a = random.numbers(4 * 70)

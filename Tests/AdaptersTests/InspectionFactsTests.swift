@@ -26,7 +26,7 @@ import Testing
     /// PEFT's own count of the parameters that it trained.
     @Test(arguments: TestFiles.names(TestFiles.golden + "/cases")) func loraParameters(name: String) throws {
         let path = "\(TestFiles.golden)/cases/\(name)"
-        let text = try JSONSerialization.jsonObject(with: Data(fileBytes(path + "/case.json"))) as? [String: Any]
+        let text = try JSONSerialization.jsonObject(with: Data(bytes(of: path + "/case.json"))) as? [String: Any]
         for entry in text?["adapters"] as? [[String: Any]] ?? [] {
             let facts = AdapterFacts(try Adapter(path: "\(path)/\(entry["path"] as? String ?? "")"))
             #expect(facts.lowRankParameterCount == entry["lora_parameters"] as? Int)

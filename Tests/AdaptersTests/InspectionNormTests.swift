@@ -7,7 +7,7 @@ import Testing
     @Test(arguments: [(1, 1, 1), (5, 7, 3), (300, 40, 4), (16, 600, 8), (70, 90, 64), (6, 5, 8)])
     func normsAreThoseOfTheDenseDelta(out: Int, into: Int, rank: Int) throws {
         var random = SeededRandom(test: "normsAreThoseOfTheDenseDelta")
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var sample = InspectionSample()
         sample.config["r"] = rank
         let (b, a) = (random.numbers(out * rank), random.numbers(rank * into))
@@ -23,7 +23,7 @@ import Testing
 
     @Test(arguments: ["F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"]) func everyDtypeIsRead(dtype: String) throws {
         var random = SeededRandom(test: "everyDtypeIsRead")
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var sample = InspectionSample()
         sample.add("linear", b: random.numbers(20 * 4), a: random.numbers(4 * 30), rank: 4, dtype: dtype)
         let facts = try sample.facts(in: directory)
@@ -34,7 +34,7 @@ import Testing
 
     @Test func embeddingsAndConvolutionsAreMatricesToo() throws {
         var random = SeededRandom(test: "embeddingsAndConvolutionsAreMatricesToo")
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var sample = InspectionSample()
         let prefix = InspectionSample.prefix
         let (b, a, d, c) = (random.numbers(48), random.numbers(400), random.numbers(24), random.numbers(180))
@@ -55,7 +55,7 @@ import Testing
     /// A: rows e·r + k belong to expert e; B: columns k·E + e do.
     @Test func expertsAreTakenApart() throws {
         var random = SeededRandom(test: "expertsAreTakenApart")
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let (experts, rank, into, out) = (3, 4, 10, 300)
         var sample = InspectionSample()
         sample.config["target_parameters"] = ["mlp.experts.down_proj"]
@@ -81,7 +81,7 @@ import Testing
     /// What cancels in the product must not leave the square root of a rounding error.
     @Test func cancellingRanksGiveZero() throws {
         var random = SeededRandom(test: "cancellingRanksGiveZero")
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var sample = InspectionSample()
         let (column, row) = (random.numbers(50), random.numbers(60))
         sample.add("linear", b: column.flatMap { [$0, $0] }, a: row + row.map { -$0 }, rank: 2)
@@ -92,7 +92,7 @@ import Testing
     }
 
     @Test func zeroAndNaN() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var sample = InspectionSample()
         let ones = [Double](repeating: 1, count: 40)
         sample.add("a", b: ones.map { _ in 0 }, a: ones, rank: 4)

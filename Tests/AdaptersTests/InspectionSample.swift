@@ -17,7 +17,7 @@ struct InspectionSample {
     }
 
     /// Writes it and reads its facts.
-    func facts(in directory: TemporaryDirectory, as name: String = "adapter") throws -> AdapterFacts {
+    func facts(in directory: Scratch, as name: String = "adapter") throws -> AdapterFacts {
         try directory.write("\(name)/adapter_model.safetensors", TensorFile(tensors).encoded)
         let text = try JSONSerialization.data(withJSONObject: config)
         try directory.write("\(name)/adapter_config.json", [UInt8](text))

@@ -2,8 +2,10 @@ import Foundation
 
 /// A directory for one test, removed at its end.
 public final class Scratch {
+    /// Its path.
     public let path: String
 
+    /// Makes it.
     public init() throws {
         var template = Array((NSTemporaryDirectory() + "adapterkit-test-XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
@@ -18,7 +20,7 @@ public final class Scratch {
     public func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
 
     /// Makes a directory.
-    public func directory(_ name: String) throws -> String {
+    @discardableResult public func directory(_ name: String) throws -> String {
         try FileManager.default.createDirectory(atPath: self(name), withIntermediateDirectories: true)
         return self(name)
     }
@@ -50,8 +52,10 @@ public func contents(of path: String) -> [String: [UInt8]] {
 /// The bytes of a file.
 public func bytes(of path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))) }
 
+/// Whether there is anything at `path`.
 public func exists(_ path: String) -> Bool { (try? FileManager.default.attributesOfItem(atPath: path)) != nil }
 
+/// Writes a file.
 public func write(_ bytes: [UInt8], to path: String) throws { try Data(bytes).write(to: URL(fileURLWithPath: path)) }
 
 /// The JSON object in a file.

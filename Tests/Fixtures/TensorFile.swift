@@ -6,11 +6,16 @@ import Foundation
 public struct TensorFile: Sendable {
     /// One tensor and its bytes.
     public struct Tensor: Sendable, Equatable {
+        /// Its name.
         public var name: String
+        /// The type of its elements, as the format names it.
         public var dtype: String
+        /// Its dimensions.
         public var shape: [Int]
+        /// Its data.
         public var bytes: [UInt8]
 
+        /// A tensor of any type.
         public init(_ name: String, _ dtype: String, _ shape: [Int], bytes: [UInt8]) {
             self.name = name
             self.dtype = dtype
@@ -30,8 +35,10 @@ public struct TensorFile: Sendable {
 
     /// The tensors, in the order of their data.
     public var tensors: [Tensor]
+    /// What `__metadata__` holds.
     public var metadata: [String: String]
 
+    /// A file of these tensors, back to back.
     public init(_ tensors: [Tensor], metadata: [String: String] = ["format": "pt"]) {
         self.tensors = tensors
         self.metadata = metadata
@@ -68,9 +75,8 @@ public struct TensorFile: Sendable {
         for tensor in tensors {
             let end = offset + tensor.bytes.count
             let shape = tensor.shape.map(String.init).joined(separator: ",")
-            entries.append(
-                "\(Self.quoted(tensor.name)):{\"dtype\":\"\(tensor.dtype)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}"
-            )
+            let layout = "\"dtype\":\"\(tensor.dtype)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]"
+            entries.append("\(Self.quoted(tensor.name)):{\(layout)}")
             offset = end
         }
         var header = Array("{\(entries.joined(separator: ","))}".utf8)

@@ -23,7 +23,8 @@ extension Scratch {
 /// The files that lie beside the tests.
 public enum TestFiles {
     /// The directory of all tests.
-    public static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path
+    public static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .path
     /// The golden data.
     public static let golden = root + "/Golden"
 

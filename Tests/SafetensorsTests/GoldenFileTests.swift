@@ -88,7 +88,7 @@ struct Verdict: CustomTestStringConvertible, Sendable {
         let path = TestFiles.golden + "/safetensors/" + name
         let file = try SafetensorsFile(path: path)
         let header = file.header
-        let bytes = try bytes(of: path)
+        let bytes = try Fixtures.bytes(of: path)
         #expect(agree(bytes))
         for tensor in header.tensors {
             #expect(header[tensor.name] == tensor)
