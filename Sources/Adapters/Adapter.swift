@@ -136,7 +136,7 @@ private struct AdapterAssembly {
             let slot = Slot(path: key.module, depth: key.depth)
             if key.isAttentionOutput { attentionOutputs.insert(key.module) }
             if parts[slot]?.contains(where: { $0.0 == key.role }) == true {
-                error("duplicate-tensor", tensor, "says the same part of '\(key.module)' as another tensor")
+                return error("duplicate-tensor", tensor, "says the same part of '\(key.module)' as another tensor")
             }
             parts[slot, default: []].append((key.role, tensor))
         }
@@ -203,6 +203,11 @@ private struct AdapterAssembly {
             return
         }
         check(slot, parts)
+        if let empty = [down, up].first(where: { $0.shape.contains(0) }) {
+            return error(
+                "empty-factor", empty, "has shape \(empty.shape), so it holds nothing",
+                hint: "it was saved by a framework that shards parameters: gather them before saving")
+        }
         modules.append(
             AdapterModule(
                 path: slot.path, depth: slot.depth, isEmbedding: isEmbedding, down: down, up: up,
@@ -234,7 +239,8 @@ private struct AdapterAssembly {
                 "missing-half", up, "has no matching 'lora_B.bias', but the config says \"lora_bias\": true",
                 hint: "the file is incomplete: save the adapter again")
         }
-        for tensor in parts.values where !tensor.dtype.isFloat || tensor.dtype.bits < 8 {
+        for tensor in parts.values.sorted(by: { $0.begin < $1.begin })
+        where !tensor.dtype.isFloat || tensor.dtype.bits < 8 {
             error("bad-dtype", tensor, "is \(tensor.dtype.rawValue), but factors are floating-point numbers")
         }
     }

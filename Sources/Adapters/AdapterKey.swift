@@ -134,7 +134,7 @@ struct AdapterKey: Equatable {
     /// Finds the part that begins a LoRA suffix, what it means, and the adapter's name in it.
     private static func loraSuffix(_ parts: [String]) -> (at: Int, (Role, String?))? {
         for at in parts.indices.reversed() where Self.stems.contains(parts[at]) {
-            let rest = Array(parts[(at + 1)...])
+            let rest = parts[(at + 1)...]
             switch parts[at] {
             case "lora_A": return suffix(rest, "weight").map { (at, (.down, $0.name)) }
             case "lora_B":
@@ -153,15 +153,15 @@ struct AdapterKey: Equatable {
     }
 
     /// `weight` or `NAME.weight`.
-    private static func suffix(_ rest: [String], _ last: String) -> (name: String?, Void)? {
+    private static func suffix(_ rest: ArraySlice<String>, _ last: String) -> (name: String?, Void)? {
         if rest == [last] { return (nil, ()) }
-        if rest.count == 2, rest[1] == last { return (rest[0], ()) }
+        if rest.count == 2, let name = rest.first, rest.last == last { return (name, ()) }
         return nil
     }
 
     /// Nothing, or `NAME`.
-    private static func bare(_ rest: [String]) -> (name: String?, Void)? {
-        rest.isEmpty ? (nil, ()) : rest.count == 1 && rest[0] != "weight" ? (rest[0], ()) : nil
+    private static func bare(_ rest: ArraySlice<String>) -> (name: String?, Void)? {
+        rest.isEmpty ? (nil, ()) : rest.count == 1 && rest.first != "weight" ? (rest.first, ()) : nil
     }
 
     /// Takes PEFT's `base_layer` parts out; those at the end are counted.

@@ -53,9 +53,7 @@ struct ConfigChecks {
             return [error.at(file: adapter.configPath)]
         }
         var result: [Problem] = []
-        let parameters = adapter.config.targetParameters.compactMap {
-            $0.lastIndex(of: ".").map { $0 } == nil ? nil : $0
-        }
+        let parameters = adapter.config.targetParameters.filter { $0.contains(".") }
         for module in adapter.modules {
             let isParameter = parameters.contains { target in
                 let owner = target.split(separator: ".").dropLast().joined(separator: ".")
@@ -81,9 +79,8 @@ struct ConfigChecks {
 
     private func unusedTargets() -> [Problem] {
         guard case .names(let names) = adapter.config.targetModules else { return [] }
-        let unused = names.filter { name in
-            !adapter.modules.contains { $0.path == name || $0.path.hasSuffix("." + name) }
-        }
+        let ends = Set(adapter.modules.flatMap { TargetMatcher.ends(of: $0.path) })
+        let unused = names.filter { !ends.contains($0[...]) }
         if unused.isEmpty || unused.count == names.count { return [] }
         return [
             make(

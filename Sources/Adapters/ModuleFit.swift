@@ -42,7 +42,8 @@ enum ModuleFit: Equatable {
 
     private init?(experts a: [Int], _ b: [Int], shape: [Int], rank: Int) {
         let count = shape[0]
-        guard count > 0, b[1] == a[0], a[0] == count * rank else { return nil }
+        // Divided, not multiplied: a config may name any rank.
+        guard count > 0, b[1] == a[0], a[0] % count == 0, a[0] / count == rank else { return nil }
         let (out, into) = (b[0], a[1])
         let plain = shape[1] == out && shape[2] == into
         let transposed = shape[1] == into && shape[2] == out

@@ -1,4 +1,5 @@
 import Problems
+import StrictJSON
 
 /// A name pattern of an adapter's config, matched as PEFT matches it with Python's `re`.
 struct ModulePattern {
@@ -37,15 +38,40 @@ struct ModulePattern {
     }
 
     private static func compile(_ pattern: String, source: String) throws(Problem) -> Regex<AnyRegexOutput> {
+        guard isModest(pattern) else {
+            throw Problem(
+                .malformed, "bad-pattern", "the pattern '\(source.excerpt)' is too long or nested too deeply",
+                hint: "write it in the config with plain names or simpler syntax")
+        }
         do {
-            return try Regex(pattern).matchingSemantics(.unicodeScalar)
+            // As in Python: a dot is one scalar, and `\b` lies between a word character and another one.
+            return try Regex(pattern).matchingSemantics(.unicodeScalar).wordBoundaryKind(.simple)
         } catch {
             throw Problem(
                 .malformed, "bad-pattern",
-                "the pattern '\(source)' is no regular expression that can be understood here",
+                "the pattern '\(source.excerpt)' is no regular expression that can be understood here",
                 hint: "write it in the config with plain names or simpler syntax")
         }
     }
+
+    /// Whether the regex engine, which recurses where sets stand in sets, can take the pattern without running out of stack.
+    private static func isModest(_ pattern: String) -> Bool {
+        var depth = 0
+        var isEscaped = false
+        for byte in pattern.utf8 {
+            switch byte {
+            case UInt8(ascii: "[") where !isEscaped: depth += 1
+            case UInt8(ascii: "]") where !isEscaped && depth > 0: depth -= 1
+            default: break
+            }
+            isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
+            if depth > deepestSet { return false }
+        }
+        return pattern.utf8.count <= largestPattern
+    }
+
+    private static let largestPattern = 1 << 16
+    private static let deepestSet = 16
 
     /// Whether the pattern matches `path`.
     func matches(_ path: String) -> Bool {
@@ -62,14 +88,12 @@ struct ModulePattern {
     }
 
     private static func suffixMatches(_ pattern: [UInt8?], _ path: String) -> Bool {
-        let bytes = path.utf8
-        guard bytes.count >= pattern.count else { return false }
-        let start = bytes.index(bytes.endIndex, offsetBy: -pattern.count)
-        guard start == bytes.startIndex || bytes[bytes.index(before: start)] == UInt8(ascii: ".") else { return false }
-        for (expected, found) in zip(pattern, bytes[start...]) {
-            if let expected, expected != found { return false }
+        var rest = path.unicodeScalars[...]
+        for expected in pattern.reversed() {
+            guard let found = rest.popLast() else { return false }
+            if let expected, found != Unicode.Scalar(expected) { return false }
         }
-        return true
+        return rest.isEmpty || rest.last == "."
     }
 }
 
@@ -135,13 +159,13 @@ struct TargetMatcher {
 
     /// Whether `path` is one of `names`, or ends in one of them behind a dot.
     private static func named(_ names: Set<String>, _ path: String) -> Bool {
-        if names.isEmpty { return false }
-        if names.contains(path) { return true }
-        var rest = path[...]
-        while let dot = rest.firstIndex(of: ".") {
-            rest = rest[rest.index(after: dot)...]
-            if names.contains(String(rest)) { return true }
-        }
-        return false
+        !names.isEmpty && ends(of: path).contains { names.contains(String($0)) }
+    }
+
+    /// `path`, and what comes behind each of its dots.
+    static func ends(of path: String) -> [Substring] {
+        let bytes = path.utf8
+        let dots = bytes.indices.filter { bytes[$0] == UInt8(ascii: ".") }
+        return [path[...]] + dots.map { path[bytes.index(after: $0)...] }
     }
 }

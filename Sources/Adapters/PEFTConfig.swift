@@ -127,6 +127,9 @@ public struct PEFTConfig: Sendable {
             from.report("rank_pattern", "gives '\(key)' rank \(value), but a rank is at least 1")
         }
         if !alpha.isFinite { from.report("lora_alpha", "is not finite") }
+        for (key, value) in alphaPattern where !value.isFinite {
+            from.report("alpha_pattern", "gives '\(key)' an alpha that is not finite")
+        }
         if !["none", "all", "lora_only"].contains(bias) {
             from.report("bias", "is '\(bias)', but 'none', 'all' or 'lora_only' was needed")
         }

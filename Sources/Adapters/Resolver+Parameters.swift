@@ -58,7 +58,8 @@ extension Resolver {
     /// Selections of `count` parameters: first those in registration order, then the others.
     private static func orderedChoices(_ all: [String], count: Int) -> [[String]] {
         if count == 0 { return [[]] }
-        if count > 4 { return [Array(all.prefix(count))] }
+        // No module has that many parameters; the choices would grow beyond all bounds.
+        if count > 4 || all.count > 8 { return [Array(all.prefix(count))] }
         var result: [[String]] = []
         for (at, name) in all.enumerated() {
             var rest = all
@@ -89,17 +90,17 @@ extension Resolver {
                 var found: [(weights: [TensorInfo], firstRow: Int)] = []
                 var row = 0
                 for part in parts {
-                    let weights = (0..<count).compactMap { expert -> TensorInfo? in
+                    var weights: [TensorInfo] = []
+                    for expert in 0..<count {
                         let name = "\(owner).\(expert).\(part).weight"
                         guard case .found(let weight) = names.find(name, fits: { $0.count == 2 && $0[1] == a[1] })
-                        else {
-                            return nil
-                        }
-                        return weight
+                        else { break }
+                        weights.append(weight)
                     }
                     guard weights.count == count, let first = weights.first else { break }
                     guard weights.allSatisfy({ $0.shape == first.shape }) else { break }
                     found.append((weights, row))
+                    // No overflow: a row has bytes, and the file holds them all.
                     row += first.shape[0]
                 }
                 if found.count == parts.count, row == b[0] { return .split(found) }

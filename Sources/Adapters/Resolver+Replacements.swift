@@ -52,6 +52,9 @@ extension Resolver {
                 hint: "the adapter was trained on a different base")
         }
         guard isAnnounced(replacement.module) else { return absent(tensor, name) }
+        if let other = updates[name]?.replacement {
+            return error("duplicate-tensor", tensor, "replaces '\(name)', and so does '\(other.name)'")
+        }
         var entry = TensorUpdate(name: name, source: nil, shape: tensor.shape)
         entry.replacement = tensor
         updates[name] = entry
@@ -96,6 +99,11 @@ extension Resolver {
                 return error(
                     "row-count", rows.tensor, "replaces row \(bad), but '\(weight.name)' has \(count) rows",
                     hint: "the adapter was trained on a base with a larger vocabulary")
+            }
+            if let other = updates[weight.name]?.tokenRows {
+                return error(
+                    "duplicate-tensor", rows.tensor,
+                    "replaces rows of '\(weight.name)', and so does '\(other.tensor.name)'")
             }
             update(weight) { $0.tokenRows = rows }
         case .wrongShape(let candidates):

@@ -52,10 +52,4 @@ extension NameTable {
         }
         return nil
     }
-
-    /// Finds the tensors of a list, in which no name occurs twice.
-    init(of tensors: [TensorInfo]) {
-        self.init()
-        for at in tensors.indices { insert(at, NameTable.hash(tensors[at].name)) }
-    }
 }

@@ -30,21 +30,19 @@ struct HeaderLayout {
     let dataStart: Int
     let dataLength: Int
 
-    /// The tensors in the order of their data; `nil` if they are in order already.
-    func sorted(_ list: [TensorInfo]) -> [TensorInfo]? {
+    /// The places of the tensors in the order of their data; `nil` if they are in order already.
+    func order(_ list: [TensorInfo]) -> [UInt32]? {
         var isSorted = true
         for at in list.indices.dropFirst() where isSorted {
             isSorted = (list[at - 1].begin, list[at - 1].end) <= (list[at].begin, list[at].end)
         }
         if isSorted { return nil }
-        // Places are lighter to move than tensors, and decide between empty tensors at one offset.
-        var places = [UInt32](0..<UInt32(list.count))
-        places.sort { a, b in
-            let left = list[Int(a)]
-            let right = list[Int(b)]
-            return (left.begin, left.end, a) < (right.begin, right.end, b)
-        }
-        return places.map { list[Int($0)] }
+        // Lighter to move than tensors; the place decides between empty tensors at one offset.
+        var keys: [(begin: Int, end: Int, place: UInt32)] = []
+        keys.reserveCapacity(list.count)
+        for (at, tensor) in list.enumerated() { keys.append((tensor.begin, tensor.end, UInt32(at))) }
+        keys.sort { $0 < $1 }
+        return keys.map(\.place)
     }
 
     /// Throws unless each tensor begins where the one before it ends, and the last one ends with the data.

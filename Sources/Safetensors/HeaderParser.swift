@@ -50,11 +50,16 @@ struct HeaderParser: ~Copyable {
     /// What was read, once it covers `dataLength` bytes of data exactly.
     consuming func header(length: Int, dataLength: Int) throws(Problem) -> Header {
         let layout = HeaderLayout(dataStart: Self.base + length, dataLength: dataLength)
-        let sorted = layout.sorted(tensors)
-        let list = sorted ?? tensors
-        try layout.check(list)
-        return Header(
-            tensors: list, metadata: metadata, headerLength: length, names: sorted.map { NameTable(of: $0) } ?? names)
+        if let order = layout.order(tensors) { sort(order) }
+        try layout.check(tensors)
+        return Header(tensors: tensors, metadata: metadata, headerLength: length, names: names)
+    }
+
+    private mutating func sort(_ order: [UInt32]) {
+        var newPlaces = [UInt32](repeating: 0, count: order.count)
+        for (new, old) in order.enumerated() { newPlaces[Int(old)] = UInt32(new) }
+        names.move(to: newPlaces)
+        tensors = order.map { tensors[Int($0)] }
     }
 
     private func bad(_ code: String, _ name: String, _ message: String, _ place: Int) -> Problem {

@@ -23,7 +23,7 @@ public struct JSONReader: ~Copyable {
     }
 
     /// Skips white space; the next byte, or `nil` at the end.
-    public mutating func peek() -> UInt8? {
+    @inline(__always) public mutating func peek() -> UInt8? {
         while position < bytes.count {
             let byte = bytes[position]
             if byte > 0x20 || byte != 0x20 && byte != 0x0A && byte != 0x0D && byte != 0x09 { return byte }

@@ -33,9 +33,18 @@ package struct NameTable: Sendable {
 
     /// Adds a name that is not yet in the table.
     package mutating func insert(_ place: Int, _ hash: UInt32) {
-        if (count + 1) * 4 > slots.count * 3 { grow() }
+        // At most half full: most searches are for names that are not there, and end at the first free slot.
+        if (count + 1) * 2 > slots.count { grow() }
         put(UInt64(hash) << 32 | UInt64(UInt32(place + 1)))
         count += 1
+    }
+
+    /// Follows a list that was put into another order; `newPlaces` has the new place of each old one.
+    package mutating func move(to newPlaces: [UInt32]) {
+        for slot in slots.indices where slots[slot] != 0 {
+            let place = Int(UInt32(truncatingIfNeeded: slots[slot])) - 1
+            slots[slot] = (slots[slot] & ~0xFFFF_FFFF) | UInt64(newPlaces[place] + 1)
+        }
     }
 
     private mutating func grow() {
