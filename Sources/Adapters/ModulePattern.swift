@@ -40,12 +40,14 @@ struct ModulePattern {
     private static func compile(_ pattern: String, source: String) throws(Problem) -> Regex<AnyRegexOutput> {
         guard isModest(pattern) else {
             throw Problem(
-                .malformed, "bad-pattern", "the pattern '\(source.excerpt)' is too long or nested too deeply",
+                .malformed, "bad-pattern",
+                "the pattern '\(source.excerpt)' is too long, or repeats something that repeats",
                 hint: "write it in the config with plain names or simpler syntax")
         }
         do {
-            // As in Python: a dot is one scalar, and `\b` lies between a word character and another one.
-            return try Regex(pattern).matchingSemantics(.unicodeScalar).wordBoundaryKind(.simple)
+            // As in Python, `\b` lies between a word character and another one. Characters, not scalars, since Swift 6.3
+            // takes digits for no word characters there; in the ASCII names of modules the two are the same.
+            return try Regex(pattern).wordBoundaryKind(.simple)
         } catch {
             throw Problem(
                 .malformed, "bad-pattern",
@@ -54,22 +56,37 @@ struct ModulePattern {
         }
     }
 
-    /// Whether the regex engine, which recurses where sets stand in sets, can take the pattern without running out of stack.
+    /// Whether the regex engine can take the pattern: it recurses where sets stand in sets, and backtracks without end
+    /// where a repeated group repeats something inside, as `(a+)+` does.
     private static func isModest(_ pattern: String) -> Bool {
-        var depth = 0
-        var isEscaped = false
-        for byte in pattern.utf8 {
-            switch byte {
-            case UInt8(ascii: "[") where !isEscaped: depth += 1
-            case UInt8(ascii: "]") where !isEscaped && depth > 0: depth -= 1
+        let bytes = Array(pattern.utf8)
+        guard bytes.count <= largestPattern else { return false }
+        var sets = 0
+        // For each open group: whether something in it repeats without bound.
+        var groups = [false]
+        var at = 0
+        while at < bytes.count {
+            switch bytes[at] {
+            case UInt8(ascii: "\\"): at += 1
+            case UInt8(ascii: "["): sets += 1
+            case UInt8(ascii: "]"): sets = max(0, sets - 1)
+            case UInt8(ascii: "(") where sets == 0: groups.append(false)
+            case UInt8(ascii: ")") where sets == 0 && groups.count > 1:
+                let repeats = groups.removeLast()
+                let isRepeated = at + 1 < bytes.count && "*+{".utf8.contains(bytes[at + 1])
+                if repeats && isRepeated { return false }
+                if repeats { groups[groups.count - 1] = true }
+            case let byte where sets == 0 && "*+{".utf8.contains(byte): groups[groups.count - 1] = true
             default: break
             }
-            isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
-            if depth > deepestSet { return false }
+            if sets > deepestSet { return false }
+            at += 1
         }
-        return pattern.utf8.count <= largestPattern
+        return true
     }
 
+    /// No module's path comes near this length, and time grows faster than it.
+    private static let longestPath = 1024
     private static let largestPattern = 1 << 16
     private static let deepestSet = 16
 
@@ -77,7 +94,7 @@ struct ModulePattern {
     func matches(_ path: String) -> Bool {
         switch matcher {
         case .suffix(let pattern): Self.suffixMatches(pattern, path)
-        case .regex(let regex): (try? regex.prefixMatch(in: path)) != nil
+        case .regex(let regex): path.utf8.count <= Self.longestPath && (try? regex.prefixMatch(in: path)) != nil
         }
     }
 

@@ -146,7 +146,9 @@ public final class StagedOutput: Sendable {
         Self.removeTree(stageName, in: parent)
     }
 
-    private static func split(_ path: String) throws(Problem) -> (parent: String, name: String) {
+    /// The directory and the name of an output, which must be a plain name.
+    @discardableResult
+    public static func split(_ path: String) throws(Problem) -> (parent: String, name: String) {
         let name = lastComponent(of: path)
         // Room for the stage's own prefix and suffix.
         guard Directory.checkComponent(name), name.utf8.count <= 200 else {

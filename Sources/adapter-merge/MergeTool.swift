@@ -85,6 +85,7 @@ enum MergeTool {
     private static func prepare(_ arguments: Arguments, _ path: String, _ terminal: Terminal) throws -> MergePlan {
         let base = arguments.operands[0]
         let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
+        try StagedOutput.split(path)
         try requireSeparate(output: path, from: [base] + operands.map(\.path))
         if let report = arguments.value("report") {
             try requireSeparate(output: report, from: [base] + operands.map(\.path))

@@ -75,9 +75,10 @@ import Testing
             Tools.merge(Self.base, [Self.adapter], scratch("no/such/out")), 73,
             "cannot be made: the directory '\(scratch("no/such"))' cannot be opened",
             hint: "make it first: mkdir -p '\(scratch("no/such"))'")
-        refused(Tools.merge(Self.base, [Self.adapter], scratch("..")), 64, "is no name for an output")
+        let deep = try scratch.directory("deep")
+        refused(Tools.merge(Self.base, [Self.adapter], deep + "/.."), 64, "is no name for an output")
         refused(Tools.merge(Self.base, [Self.adapter], scratch(String(repeating: "n", count: 201))), 64, "no name")
-        #expect(scratch.names.isEmpty)
+        #expect(scratch.names == ["deep"])
     }
 
     @Test func readOnlyInputsAndALinkedBase() throws {
