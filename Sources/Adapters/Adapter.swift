@@ -77,7 +77,7 @@ public final class Adapter: Sendable {
         configBytes = location.configBytes
         config = try PEFTConfig(json: location.configBytes, file: location.configPath)
         var assembly = AdapterAssembly(config: config, file: file.path)
-        if config.type == "LORA" || config.type == "TRAINABLE_TOKENS" {
+        if config.isReadable {
             for tensor in file.header.tensors { assembly.add(tensor) }
             assembly.finish()
             assembly.problems += config.problems

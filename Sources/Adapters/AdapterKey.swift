@@ -16,7 +16,7 @@ struct AdapterKey: Equatable {
         case embeddingUp
         /// `lora_magnitude_vector`, of DoRA.
         case magnitude
-        /// `token_adapter.trainable_tokens_delta`: replacement rows of an embedding.
+        /// `trainable_tokens_delta`: replacement rows of an embedding.
         case tokenRows
         /// A whole parameter of the model, by its last name part.
         case parameter(String)
@@ -144,8 +144,10 @@ struct AdapterKey: Equatable {
             case "lora_embedding_B": return bare(rest).map { (at, (.embeddingUp, $0.name)) }
             case "lora_magnitude_vector":
                 return (bare(rest) ?? suffix(rest, "weight")).map { (at, (.magnitude, $0.name)) }
-            case "trainable_tokens_delta" where at > 0 && parts[at - 1] == "token_adapter":
-                return bare(rest).map { (at - 1, (.tokenRows, $0.name)) }
+            case "trainable_tokens_delta":
+                // Inside a LoRA adapter, or as a method of its own.
+                let start = at > 0 && parts[at - 1] == "token_adapter" ? at - 1 : at
+                return bare(rest).map { (start, (.tokenRows, $0.name)) }
             default: continue
             }
         }

@@ -17,6 +17,9 @@ enum ConfigAudit {
         "eva_config", "corda_config", "lora_ga_config", "velora_config", "runtime_config", "qalora_group_size",
     ]
 
+    /// Fields that only the method of that name has.
+    private static let ofTrainableTokens: Set<String> = ["token_indices", "init_weights"]
+
     /// Fields whose presence makes the adapter something else than W + s·B·A, with the reason.
     private static let refused: [(key: String, code: String, reason: String, hint: String)] = [
         (
@@ -55,6 +58,7 @@ enum ConfigAudit {
         for entry in config.fields.entries {
             let key = entry.key
             if used.contains(key) || informational.contains(key) { continue }
+            if config.type == "TRAINABLE_TOKENS", ofTrainableTokens.contains(key) { continue }
             if let rule = refused.first(where: { $0.key == key }) {
                 // An empty object still switches a variant on, with its defaults.
                 if isNeutral(entry.value) && entry.value.object == nil { continue }

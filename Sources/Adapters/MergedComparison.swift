@@ -39,6 +39,15 @@ public struct MergedComparison: Sendable {
                 updates[update.name, default: []].append((entry.adapter, entry.weight, update))
             }
         }
+        // A head that one adapter parts from the embedding also gets what the others do to the shared tensor.
+        for (name, changes) in updates where base.lookup(name) == nil {
+            guard let shared = changes.first?.2.source, updates[shared] != nil else { continue }
+            updates[name] = adapters.filter { $0.weight != 0 }.flatMap { entry in
+                let all = entry.resolution.updates
+                let own = all.filter { $0.name == name }
+                return (own.isEmpty ? all.filter { $0.name == shared } : own).map { (entry.adapter, entry.weight, $0) }
+            }
+        }
         for entry in base.tensors {
             guard let place = merged.lookup(entry.info.name) else {
                 report(merged, entry.info.name, "is missing in the merged model")

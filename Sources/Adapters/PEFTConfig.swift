@@ -95,7 +95,7 @@ public struct PEFTConfig: Sendable {
         var reader = ConfigReader(fields: fields, file: file)
         read(&reader)
         problems = reader.problems
-        if type == "LORA" { problems += ConfigAudit.problems(of: self, file: file) }
+        if isReadable { problems += ConfigAudit.problems(of: self, file: file) }
     }
 
     private mutating func read(_ from: inout ConfigReader) {
@@ -115,7 +115,7 @@ public struct PEFTConfig: Sendable {
         modulesToSave = from.list("modules_to_save")
         layersToTransform = from.integers("layers_to_transform")
         layersPattern = from.list("layers_pattern")
-        trainableTokens = from.tokens("trainable_token_indices")
+        trainableTokens = from.tokens(type == "TRAINABLE_TOKENS" ? "token_indices" : "trainable_token_indices")
         if case .string(let word)? = fields["init_lora_weights"] { initialisation = word }
         baseModel = from.text("base_model_name_or_path")
         revision = from.text("revision")
@@ -134,6 +134,9 @@ public struct PEFTConfig: Sendable {
             from.report("bias", "is '\(bias)', but 'none', 'all' or 'lora_only' was needed")
         }
     }
+
+    /// Whether it is of a method that can be verified and merged.
+    var isReadable: Bool { type == "LORA" || type == "TRAINABLE_TOKENS" }
 
     /// s = alpha / rank, or alpha / sqrt(rank) for rsLoRA (PEFT `tuners/lora/layer.py`), in double precision.
     public func scale(rank: Int, alpha: Double) -> Double {

@@ -56,7 +56,7 @@ struct Resolver {
     }
 
     mutating func run() {
-        guard adapter.config.type == "LORA" else { return }
+        guard adapter.config.isReadable else { return }
         problems += scales.problems
         if let method = traits.refusedQuantization {
             problems.append(

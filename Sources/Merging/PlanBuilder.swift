@@ -97,6 +97,14 @@ struct PlanBuilder {
                     "adapts '\(tensor.name)' in another shape than the others")
                 continue
             }
+            // Another adapter may have changed the number of rows.
+            guard term.view.batches * term.view.rows * term.view.columns == tensor.shape.reduce(1, *) else {
+                _ = refuse(
+                    "different-views", change, term.right.tensor,
+                    "adapts '\(tensor.name)' \(change.update.shape), which another adapter makes \(tensor.shape)",
+                    hint: "merge only one of these adapters")
+                continue
+            }
             tensor.terms.append((change.input, change.weight, term))
         }
         if let addition = change.update.addition {

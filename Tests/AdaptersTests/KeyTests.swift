@@ -43,6 +43,7 @@ import Testing
                 "model.embed_tokens",
                 "default"
             ),
+            ("base_model.model.model.embed_tokens.trainable_tokens_delta", .tokenRows, "model.embed_tokens", nil),
             ("base_model.model.score.weight", .parameter("weight"), "score", nil),
             ("base_model.model.score.modules_to_save.default.weight", .parameter("weight"), "score", "default"),
             ("base_model.model.score.modules_to_save.weight", .parameter("weight"), "score.modules_to_save", nil),
