@@ -15,6 +15,8 @@ struct BaseNames {
         case absent
     }
 
+    private static let mostAlike = 256
+
     private let checkpoint: Checkpoint
     private let byTail: [Substring: [TensorInfo]]
 
@@ -30,6 +32,8 @@ struct BaseNames {
         if let exact = checkpoint.lookup(name)?.info { return fits(exact.shape) ? .found(exact) : .wrongShape([exact]) }
         let candidates = byTail[Self.tail(name)] ?? []
         if candidates.isEmpty { return .absent }
+        // Names of a model part near their ends; so many alike are no model, and to compare them all would take for ever.
+        if candidates.count > Self.mostAlike { return .ambiguous(candidates) }
         let fitting = candidates.filter { fits($0.shape) }
         if fitting.isEmpty { return .wrongShape(candidates) }
         let lengths = fitting.map { Self.commonEnd(name, $0.name) }

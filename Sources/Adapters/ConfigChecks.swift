@@ -20,11 +20,7 @@ struct ConfigChecks {
     /// The paths that patterns are matched with: those of modules, and of parameters of fused experts.
     private var patternPaths: [String] {
         adapter.modules.flatMap { module -> [String] in
-            let parameters = adapter.config.targetParameters.filter { target in
-                guard let dot = target.lastIndex(of: ".") else { return false }
-                return module.path == target[..<dot] || module.path.hasSuffix("." + target[..<dot])
-            }
-            let names = parameters.compactMap { $0.split(separator: ".").last }
+            let names = Resolver.parameters(of: module.path, config: adapter.config)
             return names.isEmpty ? [module.path] : names.map { "\(module.path).\($0)" }
         }
     }
@@ -53,12 +49,8 @@ struct ConfigChecks {
             return [error.at(file: adapter.configPath)]
         }
         var result: [Problem] = []
-        let parameters = adapter.config.targetParameters.filter { $0.contains(".") }
         for module in adapter.modules {
-            let isParameter = parameters.contains { target in
-                let owner = target.split(separator: ".").dropLast().joined(separator: ".")
-                return module.path == owner || module.path.hasSuffix("." + owner)
-            }
+            let isParameter = !Resolver.parameters(of: module.path, config: adapter.config).isEmpty
             guard !isParameter, !isTargeted(module.path, matcher) else { continue }
             result.append(
                 Problem(

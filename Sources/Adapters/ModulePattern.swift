@@ -5,36 +5,24 @@ import StrictJSON
 struct ModulePattern {
     /// The pattern as the config writes it.
     let source: String
-    private let matcher: Matcher
-
-    private enum Matcher {
-        /// The path, or a part of it behind a dot, equals the scalars; `nil` stands for any one character.
-        case suffix([UInt8?])
-        case regex(Regex<AnyRegexOutput>)
-    }
+    private let regex: Regex<AnyRegexOutput>
 
     /// A key of `rank_pattern` or `alpha_pattern`: it matches as `re.match(r"(.*\.)?(KEY)$", path)` does.
     init(key: String) throws(Problem) {
         source = key
-        let bytes = Array(key.utf8)
-        // A key of plain characters needs no regex engine; its dots still stand for any character.
-        let isPlain = bytes.allSatisfy { $0 < 0x80 && !#"\^$*+?{}[]|()"#.utf8.contains($0) }
-        matcher =
-            isPlain
-            ? .suffix(bytes.map { $0 == UInt8(ascii: ".") ? nil : $0 })
-            : .regex(try Self.compile(#"(.*\.)?("# + key + ")$", source: key))
+        regex = try Self.compile(#"(.*\.)?("# + key + ")$", source: key)
     }
 
     /// A string that must match the whole path, as `re.fullmatch` does.
     init(whole pattern: String) throws(Problem) {
         source = pattern
-        matcher = .regex(try Self.compile("(?:" + pattern + #")\z"#, source: pattern))
+        regex = try Self.compile("(?:" + pattern + #")\z"#, source: pattern)
     }
 
     /// A pattern that must match at the beginning of the path, as `re.match` does.
     init(prefix pattern: String, source: String) throws(Problem) {
         self.source = source
-        matcher = .regex(try Self.compile(pattern, source: source))
+        regex = try Self.compile(pattern, source: source)
     }
 
     private static func compile(_ pattern: String, source: String) throws(Problem) -> Regex<AnyRegexOutput> {
@@ -92,25 +80,13 @@ struct ModulePattern {
 
     /// Whether the pattern matches `path`.
     func matches(_ path: String) -> Bool {
-        switch matcher {
-        case .suffix(let pattern): Self.suffixMatches(pattern, path)
-        case .regex(let regex): path.utf8.count <= Self.longestPath && (try? regex.prefixMatch(in: path)) != nil
-        }
+        path.utf8.count <= Self.longestPath && (try? regex.prefixMatch(in: path)) != nil
     }
 
     /// The text of the named group `idx`, if the pattern matches.
     func index(in path: String) -> Int?? {
-        guard case .regex(let regex) = matcher, let match = try? regex.prefixMatch(in: path) else { return nil }
+        guard path.utf8.count <= Self.longestPath, let match = try? regex.prefixMatch(in: path) else { return nil }
         return .some(match["idx"]?.substring.flatMap { Int($0) })
-    }
-
-    private static func suffixMatches(_ pattern: [UInt8?], _ path: String) -> Bool {
-        var rest = path.unicodeScalars[...]
-        for expected in pattern.reversed() {
-            guard let found = rest.popLast() else { return false }
-            if let expected, found != Unicode.Scalar(expected) { return false }
-        }
-        return rest.isEmpty || rest.last == "."
     }
 }
 

@@ -124,11 +124,7 @@ struct Resolver {
     // MARK: Low-rank pairs
 
     private func isParameterTarget(_ module: AdapterModule) -> Bool {
-        adapter.config.targetParameters.contains { target in
-            guard let dot = target.lastIndex(of: ".") else { return false }
-            let owner = target[..<dot]
-            return module.path == owner || module.path.hasSuffix("." + owner)
-        }
+        !Self.parameters(of: module.path, config: adapter.config).isEmpty
     }
 
     private mutating func place(_ module: AdapterModule) {

@@ -44,13 +44,10 @@ extension Resolver {
 
     /// The parameters of the module at `path` that the config names, in registration order.
     static func parameters(of path: String, config: PEFTConfig) -> [String] {
+        if config.parametersByOwner.isEmpty { return [] }
+        let named = TargetMatcher.ends(of: path).flatMap { config.parametersByOwner[$0] ?? [] }
         var result: [String] = []
-        for target in config.targetParameters {
-            guard let dot = target.lastIndex(of: ".") else { continue }
-            let owner = target[..<dot]
-            let name = String(target[target.index(after: dot)...])
-            if path == owner || path.hasSuffix("." + owner), !result.contains(name) { result.append(name) }
-        }
+        for (_, name) in named.sorted(by: { $0.place < $1.place }) where !result.contains(name) { result.append(name) }
         let order = { (name: String) in Self.registrationOrder.firstIndex(of: name) ?? Int.max }
         return result.enumerated().sorted { (order($0.1), $0.0) < (order($1.1), $1.0) }.map(\.1)
     }

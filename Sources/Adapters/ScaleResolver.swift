@@ -4,35 +4,21 @@ import Safetensors
 /// Rank, alpha and scale of each module, by PEFT's pattern rule: the first key in the file's order that matches wins.
 struct ScaleResolver {
     private let config: PEFTConfig
-    private let ranks: [(pattern: ModulePattern, value: Int)]
-    private let alphas: [(pattern: ModulePattern, value: Double)]
+    private let ranks: PatternTable<Int>
+    private let alphas: PatternTable<Double>
     let problems: [Problem]
 
     init(config: PEFTConfig, file: String) {
         self.config = config
         var problems: [Problem] = []
-        ranks = Self.compile(config.rankPattern, file, &problems)
-        alphas = Self.compile(config.alphaPattern, file, &problems)
+        ranks = PatternTable(config.rankPattern, file: file, problems: &problems)
+        alphas = PatternTable(config.alphaPattern, file: file, problems: &problems)
         self.problems = problems
     }
 
-    private static func compile<V>(
-        _ entries: [(key: String, value: V)], _ file: String, _ problems: inout [Problem]
-    ) -> [(pattern: ModulePattern, value: V)] {
-        var result: [(pattern: ModulePattern, value: V)] = []
-        for entry in entries {
-            do throws(Problem) {
-                result.append((try ModulePattern(key: entry.key), entry.value))
-            } catch {
-                problems.append(error.at(file: file))
-            }
-        }
-        return result
-    }
+    func rank(of path: String) -> Int { ranks.value(of: path) ?? config.rank }
 
-    func rank(of path: String) -> Int { ranks.first { $0.pattern.matches(path) }?.value ?? config.rank }
-
-    func alpha(of path: String) -> Double { alphas.first { $0.pattern.matches(path) }?.value ?? config.alpha }
+    func alpha(of path: String) -> Double { alphas.value(of: path) ?? config.alpha }
 
     /// Keys that match none of `paths`, and pairs of keys with different values of which only the first counts.
     func audit(_ paths: [String]) -> (unused: [(field: String, key: String)], overlaps: [(String, String, String)]) {
@@ -43,21 +29,25 @@ struct ScaleResolver {
         )
     }
 
-    private static func audit<V: Equatable>(_ entries: [(pattern: ModulePattern, value: V)], _ paths: [String])
+    private static func audit<V: Equatable>(_ table: PatternTable<V>, _ paths: [String])
         -> (unused: [String], overlaps: [(String, String)])
     {
+        let entries = table.entries
         var used = [Bool](repeating: false, count: entries.count)
-        var overlaps: [(String, String)] = []
+        var overlaps: [[Int]] = []
+        var seen: Set<[Int]> = []
         for path in paths {
-            let hits = entries.indices.filter { entries[$0].pattern.matches(path) }
+            let hits = table.hits(path)
             for hit in hits { used[hit] = true }
             guard let first = hits.first else { continue }
             for other in hits.dropFirst() where entries[other].value != entries[first].value {
-                let pair = (entries[first].pattern.source, entries[other].pattern.source)
-                if !overlaps.contains(where: { $0 == pair }) { overlaps.append(pair) }
+                if seen.insert([first, other]).inserted { overlaps.append([first, other]) }
             }
         }
-        return (entries.indices.filter { !used[$0] }.map { entries[$0].pattern.source }, overlaps)
+        return (
+            entries.indices.filter { !used[$0] }.map { entries[$0].source },
+            overlaps.map { (entries[$0[0]].source, entries[$0[1]].source) }
+        )
     }
 }
 
