@@ -63,6 +63,8 @@ public final class Adapter: Sendable {
     public let modules: [AdapterModule]
     /// Parameters that are replaced whole.
     public let replacements: [Replacement]
+    /// What replaced embeddings were before; of use only to a head that shares them.
+    let originals: [Replacement]
     /// Rows of embeddings that are replaced.
     public let tokenRows: [TokenRows]
     /// What is wrong with the adapter by itself, or cannot be merged.
@@ -86,6 +88,7 @@ public final class Adapter: Sendable {
         }
         modules = assembly.modules
         replacements = assembly.replacements
+        originals = assembly.originals
         tokenRows = assembly.tokenRows
         problems = assembly.problems
     }
@@ -100,6 +103,7 @@ private struct AdapterAssembly {
     let file: String
     var modules: [AdapterModule] = []
     var replacements: [Replacement] = []
+    var originals: [Replacement] = []
     var tokenRows: [TokenRows] = []
     var problems: [Problem] = []
 
@@ -131,6 +135,9 @@ private struct AdapterAssembly {
         case .parameter(let parameter):
             replacements.append(
                 Replacement(module: key.module, parameter: parameter, tensor: tensor, isBaseLayer: key.depth > 0))
+        case .original(let parameter):
+            originals.append(
+                Replacement(module: key.module, parameter: parameter, tensor: tensor, isBaseLayer: false))
         case .tokenRows: addRows(tensor, module: key.module)
         default:
             let slot = Slot(path: key.module, depth: key.depth)
@@ -148,7 +155,9 @@ private struct AdapterAssembly {
         case .none: rows = []
         case .rows(let list): rows = list
         case .byModule(let map):
-            rows = map.first { module == $0.key || module.hasSuffix("." + $0.key) }?.value ?? []
+            let named = map.first { module == $0.key || module.hasSuffix("." + $0.key) }
+            // A tied head has the rows of the embedding, and PEFT names only that one.
+            rows = (named ?? (map.count == 1 ? map.first : nil))?.value ?? []
         }
         guard tensor.shape.count == 2, tensor.shape[0] == rows.count else {
             return error(
@@ -163,6 +172,11 @@ private struct AdapterAssembly {
     }
 
     mutating func finish() {
+        for original in originals where !replacements.contains(where: { $0.module == original.module }) {
+            error(
+                "foreign-tensor", original.tensor, "is what '\(original.module)' was before it was replaced, but it is not",
+                hint: "the file is incomplete: save the adapter again")
+        }
         for (slot, found) in parts.sorted(by: { ($0.key.path, $0.key.depth) < ($1.key.path, $1.key.depth) }) {
             assemble(slot, Dictionary(found.map { (Self.name($0.0), $0.1) }) { first, _ in first })
         }
@@ -181,7 +195,7 @@ private struct AdapterAssembly {
         case .embeddingDown: "lora_embedding_A"
         case .embeddingUp: "lora_embedding_B"
         case .magnitude: "lora_magnitude_vector"
-        case .tokenRows, .parameter, .foreign: ""
+        case .tokenRows, .parameter, .original, .foreign: ""
         }
     }
 

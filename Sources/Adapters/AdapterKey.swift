@@ -20,6 +20,8 @@ struct AdapterKey: Equatable {
         case tokenRows
         /// A whole parameter of the model, by its last name part.
         case parameter(String)
+        /// `original_module`: what a replaced module was before, kept by PEFT beside an embedding that it saves.
+        case original(String)
         /// A tensor of another method, or of an unknown one.
         case foreign(stem: String)
     }
@@ -118,13 +120,20 @@ struct AdapterKey: Equatable {
 
     private mutating func parameter(_ parts: [String]) {
         var path = parts.dropLast()
-        // `modules_to_save.NAME` stays in files that were saved by hand.
+        var isOriginal = false
+        // `modules_to_save.NAME` stays in files that were saved by hand, without the name beside embeddings that PEFT saves.
         if path.count > 2, path[path.endIndex - 2] == "modules_to_save" {
             adapterName = path.last
             path = path.dropLast(2)
+        } else if path.count > 1, path.last == "modules_to_save" {
+            path = path.dropLast()
+        } else if path.count > 1, path.last == "original_module" {
+            path = path.dropLast()
+            isOriginal = true
         }
         (module, depth) = Self.path(path)
-        if let last = parts.last, !last.isEmpty, !module.isEmpty { role = .parameter(last) }
+        guard let last = parts.last, !last.isEmpty, !module.isEmpty else { return }
+        role = isOriginal ? .original(last) : .parameter(last)
     }
 
     private static let stems: Set<String> = [
@@ -174,6 +183,7 @@ struct AdapterKey: Equatable {
             rest = rest.dropLast()
             depth += 1
         }
+        if depth > 0, rest.last == "token_adapter" { rest = rest.dropLast() }
         return (rest.filter { $0 != "base_layer" }.joined(separator: "."), depth)
     }
 }

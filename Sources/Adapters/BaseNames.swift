@@ -3,9 +3,10 @@ import Safetensors
 
 /// Finds the tensors of a base by the names that an adapter uses for them.
 ///
-/// An exact name comes first. Else the name is looked up by its end: everything from the first number on must be equal
-/// (so layer 5 never becomes layer 0), the prefixes before it may differ, the shape must fit, and of several candidates
-/// the one with the longest common end is taken, if it is the only one.
+/// An exact name comes first, also one that the architecture is known to store under another name. Else the name is looked
+/// up by its end: everything from the first number on must be equal (so layer 5 never becomes layer 0), or be so after the
+/// renamings of `RenamedParts`; the prefixes before it may differ; the shape must fit; and of several candidates the one
+/// with the longest common end is taken, or else the one whose prefix consists of the same parts, if it is the only one.
 struct BaseNames {
     enum Answer {
         case found(TensorInfo)
@@ -19,27 +20,74 @@ struct BaseNames {
 
     private let checkpoint: Checkpoint
     private let byTail: [Substring: [TensorInfo]]
+    /// Other names of tensors, and the name of a head that the base does not store.
+    private let aliases: [String: TensorInfo]
+    private let sharedHead: SharedHead?
 
-    init(_ checkpoint: Checkpoint) {
+    init(_ checkpoint: Checkpoint, tie: TiedArchitectures.Row? = nil, sharedHead: SharedHead? = nil) {
         self.checkpoint = checkpoint
+        self.sharedHead = sharedHead
         var index: [Substring: [TensorInfo]] = [:]
         for entry in checkpoint.tensors { index[Self.tail(entry.info.name), default: []].append(entry.info) }
+        var aliases: [String: TensorInfo] = [:]
+        if let tie, !tie.memory.isEmpty, let stored = checkpoint.lookup(tie.head) { aliases[tie.memory] = stored.info }
+        if let shared = sharedHead {
+            if !shared.isStored { index[Self.tail(shared.head.name), default: []].append(shared.head) }
+            aliases[shared.head.name] = shared.head
+            if let tie, shared.isKnown {
+                for name in [tie.head, tie.memory] where !name.isEmpty { aliases[name] = shared.head }
+            }
+            for (target, source) in shared.companions { aliases[target] = source }
+        }
         byTail = index
+        self.aliases = aliases
     }
 
-    /// Looks `name` up; `fits` tells whether a shape is possible.
-    func find(_ name: String, fits: ([Int]) -> Bool) -> Answer {
-        if let exact = checkpoint.lookup(name)?.info { return fits(exact.shape) ? .found(exact) : .wrongShape([exact]) }
-        let candidates = byTail[Self.tail(name)] ?? []
+    /// The base's tensor that `tensor` starts from: for a head that is not stored, the embedding that it shares.
+    func source(of tensor: TensorInfo) -> String {
+        guard let sharedHead, !sharedHead.isStored, tensor.name == sharedHead.head.name else { return tensor.name }
+        return sharedHead.embedding.name
+    }
+
+    /// Whether the base has a tensor of exactly this name, stored or shared.
+    func has(_ name: String) -> Bool { checkpoint.lookup(name) != nil || aliases[name] != nil }
+
+    /// Looks `name` up; `fits` tells whether a tensor is possible.
+    func find(_ name: String, fits: (TensorInfo) -> Bool) -> Answer {
+        if let exact = checkpoint.lookup(name)?.info ?? aliases[name] {
+            return fits(exact) ? .found(exact) : .wrongShape([exact])
+        }
+        let tail = Self.tail(name)
+        var candidates = byTail[tail] ?? []
+        if candidates.isEmpty {
+            candidates = RenamedParts.alternatives(to: String(tail)).flatMap { byTail[$0[...]] ?? [] }
+        }
         if candidates.isEmpty { return .absent }
         // Names of a model part near their ends; so many alike are no model, and to compare them all would take for ever.
         if candidates.count > Self.mostAlike { return .ambiguous(candidates) }
-        let fitting = candidates.filter { fits($0.shape) }
+        let fitting = candidates.filter(fits)
         if fitting.isEmpty { return .wrongShape(candidates) }
-        let lengths = fitting.map { Self.commonEnd(name, $0.name) }
-        let best = lengths.max() ?? 0
-        let chosen = zip(fitting, lengths).filter { $0.1 == best }.map(\.0)
+        let chosen = Self.mostAlike(name, fitting)
         return chosen.count == 1 ? .found(chosen[0]) : .ambiguous(chosen)
+    }
+
+    private static func mostAlike(_ name: String, _ candidates: [TensorInfo]) -> [TensorInfo] {
+        let lengths = candidates.map { commonEnd(name, $0.name) }
+        let best = lengths.max() ?? 0
+        let chosen = zip(candidates, lengths).filter { $0.1 == best }.map(\.0)
+        if chosen.count == 1 { return chosen }
+        // `model.language_model.layers` and `language_model.model.layers` are the same; a vision tower is another place.
+        let parts = prefix(name)
+        let related = chosen.filter { candidate in
+            let own = prefix(candidate.name)
+            return !own.isEmpty && (own.isSubset(of: parts) || parts.isSubset(of: own))
+        }
+        return related.count == 1 && !parts.isEmpty ? related : chosen
+    }
+
+    /// The parts of a name before its first number.
+    private static func prefix(_ name: String) -> Set<Substring> {
+        Set(name[..<tail(name).startIndex].split(separator: "."))
     }
 
     /// The part of a name that must be equal: from its first number on, or the last module and parameter.

@@ -16,13 +16,17 @@ public struct BaseTraits: Sendable {
     public let scaleBlock: (rows: Int, columns: Int)?
     /// `_name_or_path`, which older configs carry.
     public let name: String?
+    /// How the architecture names head and embedding, if it is one of transformers' that can tie them.
+    let tie: TiedArchitectures.Row?
 
     /// Models whose projections are `Conv1D` (in × out) in transformers.
     private static let conv1D: Set<String> = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"]
     /// Models whose fused experts are stored (expert × in × out).
-    private static let transposedExperts: Set<String> = ["gpt_oss", "aria", "aria_text", "openai_privacy_filter"]
+    private static let transposedExperts: Set<String> = [
+        "gpt_oss", "aria", "aria_text", "openai_privacy_filter", "qwen3_vl_moe",
+    ]
     /// Names that output heads go by.
-    static let headNames: Set<String> = ["lm_head", "embed_out", "output", "output_projection"]
+    static let headNames: Set<String> = ["lm_head", "embed_out", "output", "output_projection", "proj_out"]
     /// Names that input embeddings go by.
     static let embeddingNames: Set<String> = [
         "embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "shared", "embeddings", "tokens_embed",
@@ -47,22 +51,53 @@ public struct BaseTraits: Sendable {
             scaleBlock = nil
         }
         name = config?["_name_or_path"]?.string
-        isTied = Self.tied(config, text, architectures, checkpoint)
+        tie = architectures.lazy.compactMap(Self.tie).first
+        isTied = Self.tied(config, text, architectures, tie, checkpoint)
+    }
+
+    private static func tie(of architecture: String) -> TiedArchitectures.Row? {
+        TiedArchitectures.rows.first { row in
+            row.classes.split { $0 == " " || $0 == "\n" }.contains { $0 == architecture }
+        }
     }
 
     /// transformers leaves `tie_word_embeddings` out where it has the default, which is true for most families.
     private static func tied(
-        _ config: JSONObject?, _ text: JSONObject?, _ architectures: [String], _ checkpoint: Checkpoint
+        _ config: JSONObject?, _ text: JSONObject?, _ architectures: [String], _ tie: TiedArchitectures.Row?,
+        _ checkpoint: Checkpoint
     ) -> Bool {
         let hasHead = ["LMHead", "ForCausalLM", "ForConditionalGeneration", "ForMaskedLM"]
-        guard architectures.contains(where: { name in hasHead.contains { name.contains($0) } }) else { return false }
+        guard tie != nil || architectures.contains(where: { name in hasHead.contains { name.contains($0) } }) else {
+            return false
+        }
         if case .bool(let flag)? = config?["tie_word_embeddings"] ?? text?["tie_word_embeddings"] { return flag }
+        if let tie { return checkpoint.lookup(tie.head) == nil && checkpoint.lookup(tie.memory) == nil }
         let storesHead = checkpoint.tensors.contains { entry in
             let parts = entry.info.name.split(separator: ".")
             return parts.count > 1 && headNames.contains(String(parts[parts.count - 2]))
         }
         return !storesHead
     }
+
+    /// Whether the first dimension of the module's weight is the vocabulary, which an adapter may resize.
+    func hasVocabulary(_ module: String) -> Bool {
+        if let tie {
+            let weight = module + ".weight"
+            if [tie.head, tie.memory].contains(where: { $0 == weight || weight.hasSuffix("." + $0) }) { return true }
+            if weight == tie.embedding || weight.hasSuffix("." + tie.embedding) { return true }
+        }
+        let last = Self.lastPart(module)
+        return Self.embeddingNames.contains(last) || Self.headNames.contains(last)
+    }
+
+    /// Whether the module is an output head: a linear layer in every architecture.
+    func isHead(_ module: String) -> Bool {
+        if let tie, [tie.head, tie.memory].contains(module + ".weight") { return true }
+        return Self.headNames.contains(Self.lastPart(module))
+    }
+
+    /// What comes behind the last dot.
+    static func lastPart(_ path: String) -> String { path.split(separator: ".").last.map(String.init) ?? "" }
 
     var usesConv1D: Bool { modelType.map(Self.conv1D.contains) ?? false }
     var usesTransposedExperts: Bool { modelType.map(Self.transposedExperts.contains) ?? false }

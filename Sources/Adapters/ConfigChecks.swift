@@ -3,11 +3,12 @@ import Safetensors
 
 /// Holds the config of an adapter against its tensors and the base.
 struct ConfigChecks {
-    let adapter: Adapter
-    let base: Checkpoint
-    let scales: ScaleResolver
-    /// Whether every name of the adapter is a name of the base, so that the base's names can be asked for more.
-    let sawOnlyExactNames: Bool
+    private let resolver: Resolver
+    private var adapter: Adapter { resolver.adapter }
+    private var base: Checkpoint { resolver.base }
+
+    /// Checks what `resolver` has placed.
+    init(_ resolver: Resolver) { self.resolver = resolver }
 
     func problems() -> [Problem] {
         patterns() + targets() + saved() + identity()
@@ -20,13 +21,12 @@ struct ConfigChecks {
     /// The paths that patterns are matched with: those of modules, and of parameters of fused experts.
     private var patternPaths: [String] {
         adapter.modules.flatMap { module -> [String] in
-            let names = Resolver.parameters(of: module.path, config: adapter.config)
-            return names.isEmpty ? [module.path] : names.map { "\(module.path).\($0)" }
+            resolver.targetedParameters[module.path].map { $0.map { "\(module.path).\($0)" } } ?? [module.path]
         }
     }
 
     private func patterns() -> [Problem] {
-        let found = scales.audit(patternPaths)
+        let found = resolver.scales.audit(patternPaths)
         let unused = found.unused.map { field, key in
             make(
                 .error, "unused-pattern", "'\(field)' has '\(key)', which matches no module of the adapter",
@@ -50,8 +50,7 @@ struct ConfigChecks {
         }
         var result: [Problem] = []
         for module in adapter.modules {
-            let isParameter = !Resolver.parameters(of: module.path, config: adapter.config).isEmpty
-            guard !isParameter, !isTargeted(module.path, matcher) else { continue }
+            guard resolver.targetedParameters[module.path] == nil, !isTargeted(module.path, matcher) else { continue }
             result.append(
                 Problem(
                     .incompatible, "not-targeted", file: adapter.file.path, tensor: module.down.name,
@@ -64,7 +63,7 @@ struct ConfigChecks {
     private func isTargeted(_ path: String, _ matcher: TargetMatcher) -> Bool {
         if matcher.targets(path) != false { return true }
         // With this flag, targeting the embedding targets the tied head too, and the other way round.
-        if adapter.config.ensureWeightTying, Resolver.hasVocabulary(path) { return true }
+        if adapter.config.ensureWeightTying, resolver.traits.hasVocabulary(path) { return true }
         // PEFT adapts the output projection together with the attention module around it.
         return path.hasSuffix(".out_proj") && matcher.targets(String(path.dropLast(9))) == true
     }
@@ -84,7 +83,8 @@ struct ConfigChecks {
 
     /// Modules of the base that the config targets but the adapter has no weights for: PEFT leaves those as they are.
     private func missing(_ matcher: TargetMatcher) -> [Problem] {
-        guard sawOnlyExactNames, !adapter.modules.isEmpty else { return [] }
+        // With other names, the config's patterns say nothing of the base's.
+        guard resolver.renamed.isEmpty, !adapter.modules.isEmpty else { return [] }
         let present = Set(adapter.modules.map(\.path))
         var absent: [String] = []
         for entry in base.tensors where entry.info.shape.count >= 2 && entry.info.name.hasSuffix(".weight") {
@@ -110,7 +110,7 @@ struct ConfigChecks {
                 guard let dot = entry.info.name.lastIndex(of: ".") else { return false }
                 return Self.contains(String(entry.info.name[..<dot]), name)
             }
-            return isStored || (TiedHead.isHead(name) && BaseTraits(base).isTied)
+            return isStored || resolver.names.has(name + ".weight")
         }
         return absent.map { name in
             make(
@@ -127,8 +127,7 @@ struct ConfigChecks {
 
     /// The base's name is only a hint: it is often a path of the machine that trained the adapter.
     private func identity() -> [Problem] {
-        let traits = BaseTraits(base)
-        guard let wanted = adapter.config.baseModel, let found = traits.name, !found.isEmpty, wanted != found else {
+        guard let wanted = adapter.config.baseModel, let found = resolver.traits.name, !found.isEmpty, wanted != found else {
             return []
         }
         return [

@@ -69,7 +69,7 @@ public struct PEFTConfig: Sendable {
     public var taskType: String?
     /// `peft_version`.
     public var version: String?
-    /// `target_parameters` by the end of the module's path that each has, with its place in the list.
+    /// `target_parameters` by the end of the module's path that each has (empty: any), with its place in the list.
     private(set) var parametersByOwner: [Substring: [(place: Int, name: String)]] = [:]
     /// What is wrong with the config, or cannot be merged because of it.
     public private(set) var problems: [Problem] = []
@@ -115,7 +115,10 @@ public struct PEFTConfig: Sendable {
         excludeModules = from.names("exclude_modules")
         targetParameters = from.list("target_parameters")
         for (place, target) in targetParameters.enumerated() {
-            guard let dot = target.lastIndex(of: ".") else { continue }
+            guard let dot = target.lastIndex(of: ".") else {
+                parametersByOwner["", default: []].append((place, target))
+                continue
+            }
             parametersByOwner[target[..<dot], default: []].append((place, String(target[target.index(after: dot)...])))
         }
         modulesToSave = from.list("modules_to_save")

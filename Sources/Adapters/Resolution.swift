@@ -1,5 +1,6 @@
 import Problems
 import Safetensors
+import Tensors
 
 /// What one adapter does to one base: every tensor it changes, and everything that is wrong with the pair.
 public struct Resolution: Sendable {
@@ -34,7 +35,10 @@ struct Resolver {
     let adapter: Adapter
     let base: Checkpoint
     let traits: BaseTraits
+    let sharedHead: SharedHead?
     let names: BaseNames
+    /// The parameters that the config targets in modules of the adapter, by the module's path.
+    private(set) var targetedParameters: [String: [String]] = [:]
     let scales: ScaleResolver
     var updates: [String: TensorUpdate] = [:]
     var problems: [Problem] = []
@@ -51,8 +55,17 @@ struct Resolver {
         self.adapter = adapter
         self.base = base
         self.traits = traits
-        names = BaseNames(base)
+        sharedHead = SharedHead(base, traits, named: Self.headName(adapter, traits))
+        names = BaseNames(base, tie: traits.tie, sharedHead: sharedHead)
         scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
+    }
+
+    /// By what name the adapter speaks of the head, where the architecture does not say.
+    private static func headName(_ adapter: Adapter, _ traits: BaseTraits) -> String? {
+        guard traits.tie == nil else { return nil }
+        let paths =
+            adapter.modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module)
+        return paths.first(where: traits.isHead).map { $0 + ".weight" }
     }
 
     mutating func run() {
@@ -67,10 +80,13 @@ struct Resolver {
             return
         }
         for replacement in adapter.replacements { place(replacement) }
+        let tiedHead = settledHead.map { TiedHead(shared: $0, adapter: adapter) }
+        attempt { (resolver) throws(Problem) in try tiedHead?.spreadReplacement(&resolver) }
         for rows in adapter.tokenRows { place(rows) }
+        findParameters()
         var experts: [String: [AdapterModule]] = [:]
         for module in adapter.modules {
-            if isParameterTarget(module) {
+            if targetedParameters[module.path] != nil {
                 experts[module.path, default: []].append(module)
             } else {
                 place(module)
@@ -78,10 +94,47 @@ struct Resolver {
         }
         for (path, modules) in experts.sorted(by: { $0.key < $1.key }) { placeParameters(path, modules) }
         decideSquares()
-        let checks = ConfigChecks(adapter: adapter, base: base, scales: scales, sawOnlyExactNames: renamed.isEmpty)
-        problems += checks.problems()
-        TiedHead(traits: traits, adapter: adapter).settle(&self)
+        problems += ConfigChecks(self).problems()
+        attempt { (resolver) throws(Problem) in try tiedHead?.settle(&resolver) }
         checkVocabulary()
+    }
+
+    /// The head that is tied; a head that the checkpoint stores with other values is not, whatever the config says.
+    private var settledHead: SharedHead? {
+        mutating get {
+            guard let shared = sharedHead else { return nil }
+            guard shared.isStored, touches(shared) else { return shared }
+            guard let a = base.lookup(shared.embedding.name), let b = base.lookup(shared.head.name) else { return nil }
+            guard a.info.dtype.kernel != nil, b.info.dtype.kernel != nil else { return nil }
+            var isEqual = false
+            attempt { (resolver) throws(Problem) in
+                isEqual = try TensorValues.equal(
+                    resolver.base.shards[a.shard].file, a.info, resolver.base.shards[b.shard].file, b.info)
+            }
+            return isEqual ? shared : nil
+        }
+    }
+
+    /// Whether the adapter may change embedding or head: only then they are worth reading.
+    private func touches(_ shared: SharedHead) -> Bool {
+        let paths =
+            adapter.modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module)
+        return paths.contains(where: traits.hasVocabulary)
+    }
+
+    private mutating func findParameters() {
+        for path in Set(adapter.modules.map(\.path)) {
+            let found = parameters(of: path)
+            if !found.isEmpty { targetedParameters[path] = found }
+        }
+    }
+
+    private mutating func attempt(_ body: (inout Resolver) throws(Problem) -> Void) {
+        do throws(Problem) {
+            try body(&self)
+        } catch {
+            problems.append(error)
+        }
     }
 
     // MARK: Reports
@@ -116,16 +169,12 @@ struct Resolver {
 
     /// The update of a base tensor, begun if there is none.
     mutating func update(_ weight: TensorInfo, _ change: (inout TensorUpdate) -> Void) {
-        var entry = updates[weight.name] ?? TensorUpdate(name: weight.name, source: weight.name, shape: weight.shape)
+        var entry = updates[weight.name] ?? TensorUpdate(of: weight, source: names.source(of: weight))
         change(&entry)
         updates[weight.name] = entry
     }
 
     // MARK: Low-rank pairs
-
-    private func isParameterTarget(_ module: AdapterModule) -> Bool {
-        !Self.parameters(of: module.path, config: adapter.config).isEmpty
-    }
 
     private mutating func place(_ module: AdapterModule) {
         let rank = scales.rank(of: module.path)
@@ -135,8 +184,8 @@ struct Resolver {
                 "stands under 'base_layer', but the config names no target_parameters for it")
         }
         checkRank(module, expected: rank)
-        let fits = { (shape: [Int]) in
-            ModuleFit(module, shape: self.shapeAfterReplacement(module, shape), rank: rank) != nil
+        let fits = { (weight: TensorInfo) in
+            ModuleFit(module, shape: self.shapeAfterReplacement(weight), rank: rank) != nil
         }
         var answer = names.find(module.path + ".weight", fits: fits)
         if case .absent = answer {
@@ -158,12 +207,9 @@ struct Resolver {
     }
 
     /// An embedding whose vocabulary the adapter changes is measured by its new shape.
-    private func shapeAfterReplacement(_ module: AdapterModule, _ shape: [Int]) -> [Int] {
-        adapter.replacements.first { $0.module == module.path && $0.parameter == "weight" }?.tensor.shape ?? shape
-    }
+    private func shapeAfterReplacement(_ weight: TensorInfo) -> [Int] { updates[weight.name]?.shape ?? weight.shape }
 
     private mutating func placeAbsent(_ module: AdapterModule) {
-        if TiedHead.isHead(module.path), traits.isTied { return }  // The tied head is settled at the end.
         let packed = ["qweight", "weight_packed", "SCB", "W_q", "scales"].first {
             base.lookup(module.path + "." + $0) != nil
         }
@@ -198,7 +244,7 @@ struct Resolver {
                 "quantized-base", module.down, "belongs to '\(weight.name)', which is \(weight.dtype.rawValue)",
                 hint: "merge into the original 16-bit model, then quantise the result again")
         }
-        let shape = shapeAfterReplacement(module, weight.shape)
+        let shape = shapeAfterReplacement(weight)
         if module.repetitions > 1 {
             error(
                 "applied-twice", module.up,
@@ -230,7 +276,7 @@ struct Resolver {
         for (module, weight) in undecided {
             let columns: Bool
             if traits.usesConv1D {
-                columns = !TiedHead.isHead(module.path)
+                columns = !traits.isHead(module.path)
             } else if orientationVotes.columns != orientationVotes.rows {
                 columns = orientationVotes.columns > orientationVotes.rows
             } else {
@@ -241,7 +287,7 @@ struct Resolver {
     }
 
     mutating func add(_ module: AdapterModule, _ weight: TensorInfo, _ fit: ModuleFit) {
-        let term = makeTerm(module, shape: shapeAfterReplacement(module, weight.shape), fit: fit)
+        let term = makeTerm(module, shape: shapeAfterReplacement(weight), fit: fit)
         if let magnitude = module.magnitude {
             let outputs = term.magnitude?.isPerRow == true ? term.view.rows : term.view.columns
             guard magnitude.elementCount == outputs else {

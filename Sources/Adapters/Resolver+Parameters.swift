@@ -18,12 +18,9 @@ extension Resolver {
         "up_proj": [["up_proj"], ["w3"]],
     ]
 
-    /// The order in which modules register these parameters; PEFT nests the first one innermost.
-    private static let registrationOrder = ["gate_up_proj", "gate_proj", "up_proj", "down_proj"]
-
     /// Places all pairs that sit on the module at `path`.
     mutating func placeParameters(_ path: String, _ modules: [AdapterModule]) {
-        let parameters = Self.parameters(of: path, config: adapter.config)
+        let parameters = targetedParameters[path] ?? []
         guard parameters.count >= modules.count else {
             for module in modules.dropFirst(parameters.count) {
                 error("foreign-tensor", module.down, "has no parameter left in the config's 'target_parameters'")
@@ -43,13 +40,11 @@ extension Resolver {
     }
 
     /// The parameters of the module at `path` that the config names, in registration order.
-    static func parameters(of path: String, config: PEFTConfig) -> [String] {
-        if config.parametersByOwner.isEmpty { return [] }
-        let named = TargetMatcher.ends(of: path).flatMap { config.parametersByOwner[$0] ?? [] }
-        var result: [String] = []
-        for (_, name) in named.sorted(by: { $0.place < $1.place }) where !result.contains(name) { result.append(name) }
-        let order = { (name: String) in Self.registrationOrder.firstIndex(of: name) ?? Int.max }
-        return result.enumerated().sorted { (order($0.1), $0.0) < (order($1.1), $1.0) }.map(\.1)
+    func parameters(of path: String) -> [String] {
+        adapter.config.parameters(of: path) {
+            // A name without a module is that of a parameter in any module, but a layer's own is its weight.
+            if case .absent = names.find(path + ".weight", fits: { _ in true }) { true } else { false }
+        }
     }
 
     /// Selections of `count` parameters: first those in registration order, then the others.
@@ -69,7 +64,7 @@ extension Resolver {
 
     private func place(_ module: AdapterModule, _ path: String, _ parameter: String) -> Place? {
         let rank = scales.rank(of: path + "." + parameter)
-        let answer = names.find(path + "." + parameter) { ModuleFit(module, shape: $0, rank: rank) != nil }
+        let answer = names.find(path + "." + parameter) { ModuleFit(module, shape: $0.shape, rank: rank) != nil }
         if case .found(let weight) = answer, let fit = ModuleFit(module, shape: weight.shape, rank: rank) {
             return .whole(weight, fit)
         }
@@ -90,7 +85,8 @@ extension Resolver {
                     var weights: [TensorInfo] = []
                     for expert in 0..<count {
                         let name = "\(owner).\(expert).\(part).weight"
-                        guard case .found(let weight) = names.find(name, fits: { $0.count == 2 && $0[1] == a[1] })
+                        guard case .found(let weight) = names.find(
+                            name, fits: { $0.shape.count == 2 && $0.shape[1] == a[1] })
                         else { break }
                         weights.append(weight)
                     }
@@ -169,5 +165,23 @@ extension Resolver {
                     + shapes.joined(separator: ", "),
                 hint: "lora_A of experts is [experts·rank, in] and lora_B [out, experts·rank]; check 'r' and the base")
         }
+    }
+}
+
+extension PEFTConfig {
+    /// The order in which modules register these parameters; PEFT nests the first one innermost.
+    private static let registrationOrder = ["gate_up_proj", "gate_proj", "up_proj", "down_proj"]
+
+    /// The parameters of the module at `path` that `target_parameters` names, in registration order.
+    ///
+    /// - Parameter isBare: whether the module may have parameters of names that the config gives without a module.
+    func parameters(of path: String, isBare: () -> Bool) -> [String] {
+        if parametersByOwner.isEmpty { return [] }
+        var named = TargetMatcher.ends(of: path).flatMap { parametersByOwner[$0] ?? [] }
+        if let bare = parametersByOwner[""], isBare() { named += bare }
+        var result: [String] = []
+        for (_, name) in named.sorted(by: { $0.place < $1.place }) where !result.contains(name) { result.append(name) }
+        let order = { (name: String) in Self.registrationOrder.firstIndex(of: name) ?? Int.max }
+        return result.enumerated().sorted { (order($0.1), $0.0) < (order($1.1), $1.0) }.map(\.1)
     }
 }

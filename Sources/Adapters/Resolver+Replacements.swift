@@ -1,14 +1,17 @@
 import Problems
 import Safetensors
+import Tensors
 
 extension Resolver {
     /// Finds the place of a parameter that the adapter replaces whole.
     mutating func place(_ replacement: Replacement) {
         let tensor = replacement.tensor
         let name = replacement.module + "." + replacement.parameter
-        let grows = Self.hasVocabulary(replacement.module)
-        let fits = { (shape: [Int]) in
-            shape == tensor.shape || (grows && shape.count == 2 && shape.dropFirst() == tensor.shape.dropFirst())
+        let grows = traits.hasVocabulary(replacement.module)
+        let fits = { (weight: TensorInfo) in
+            let shape = weight.shape
+            return shape == tensor.shape
+                || (grows && shape.count == tensor.shape.count && shape.dropFirst() == tensor.shape.dropFirst())
         }
         switch names.find(name, fits: fits) {
         case .found(let weight):
@@ -28,6 +31,12 @@ extension Resolver {
 
     private mutating func replace(_ weight: TensorInfo, by tensor: TensorInfo) {
         if let other = updates[weight.name]?.replacement {
+            do throws(Problem) {
+                // PEFT saves some replaced embeddings twice, under two names.
+                if try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
+            } catch {
+                return problems.append(error)
+            }
             return error("duplicate-tensor", tensor, "replaces '\(weight.name)', and so does '\(other.name)'")
         }
         if weight.shape != tensor.shape {
@@ -45,7 +54,6 @@ extension Resolver {
     /// A parameter that the base does not have: the tied head, or a new head that the config announces.
     private mutating func placeNew(_ replacement: Replacement, _ name: String) {
         let tensor = replacement.tensor
-        if TiedHead.isHead(replacement.module), replacement.parameter == "weight", traits.isTied { return }
         if replacement.parameter == "bias", !isAnnounced(replacement.module) {
             return error(
                 "no-bias", tensor, "replaces a bias, but the base has no '\(name)'",
@@ -72,7 +80,7 @@ extension Resolver {
     }
 
     private mutating func declare(_ replacement: Replacement) {
-        if replacement.isBaseLayer || isAnnounced(replacement.module) || Self.hasVocabulary(replacement.module) {
+        if replacement.isBaseLayer || isAnnounced(replacement.module) || traits.hasVocabulary(replacement.module) {
             return
         }
         if replacement.parameter == "bias", adapter.config.bias != "none" { return }
@@ -82,16 +90,10 @@ extension Resolver {
             hint: "PEFT loads such a tensor without a word; so it is used here", severity: .warning)
     }
 
-    /// Whether the module's first dimension is the vocabulary, which an adapter may resize.
-    static func hasVocabulary(_ module: String) -> Bool {
-        let last = String(module.split(separator: ".").last ?? "")
-        return BaseTraits.embeddingNames.contains(last) || BaseTraits.headNames.contains(last)
-    }
-
     /// Finds the embedding whose rows are replaced.
     mutating func place(_ rows: TokenRows) {
         let name = rows.module + ".weight"
-        switch names.find(name, fits: { $0.count == 2 && $0[1] == rows.tensor.shape[1] }) {
+        switch names.find(name, fits: { $0.shape.count == 2 && $0.shape[1] == rows.tensor.shape[1] }) {
         case .found(let weight):
             note(name, weight.name)
             let count = (updates[weight.name]?.shape ?? weight.shape)[0]
@@ -123,18 +125,25 @@ extension Resolver {
             return weight.shape != update.shape
         }
         guard let first = resized.min(by: { $0.name < $1.name }), let rows = first.shape.first else { return }
-        for entry in base.tensors {
-            let module = entry.info.name.hasSuffix(".weight") ? String(entry.info.name.dropLast(7)) : ""
-            guard Self.hasVocabulary(module), let source = first.source, let old = base.lookup(source)?.info else {
-                continue
-            }
-            let shape = updates[entry.info.name]?.shape ?? entry.info.shape
-            guard entry.info.shape.first == old.shape.first, shape.first != rows else { continue }
+        guard let source = first.source, let old = base.lookup(source)?.info.shape.first else { return }
+        for entry in base.tensors where entry.info.shape.first == old {
+            let module = entry.info.name.split(separator: ".").dropLast().joined(separator: ".")
+            let isMatrix = entry.info.shape.count == 2 && entry.info.name.hasSuffix(".weight")
+            let isBias = entry.info.shape.count == 1 && isHeadBias(entry.info.name, module)
+            guard isBias || (isMatrix && traits.hasVocabulary(module)) else { continue }
+            let now = updates[entry.info.name]?.shape.first ?? old
+            guard now != rows else { continue }
             problems.append(
                 Problem(
                     .incompatible, "vocabulary-mismatch", file: adapter.file.path, tensor: first.replacement?.name,
-                    "gives '\(first.name)' \(rows) rows, but '\(entry.info.name)' stays at \(shape.first ?? 0)",
+                    "gives '\(first.name)' \(rows) rows, but '\(entry.info.name)' stays at \(now)",
                     hint: "save the adapter with both embeddings (save_embedding_layers=True)"))
         }
+    }
+
+    /// Whether a vector has one number for each word: the bias of the head, also where several heads share it.
+    private func isHeadBias(_ name: String, _ module: String) -> Bool {
+        (name.hasSuffix(".bias") && traits.isHead(module))
+            || sharedHead?.companions.contains { $0.source.name == name } == true
     }
 }

@@ -70,7 +70,7 @@ public struct LowRankTerm: Sendable, Equatable {
 /// The order of the parts: `replacement`, then `tokenRows`, then the deltas.
 public struct TensorUpdate: Sendable, Equatable {
     /// The tensor's name in the output.
-    public let name: String
+    public private(set) var name: String
     /// The base tensor it starts from; `nil` if the base has none.
     public var source: String?
     /// The shape in the output.
@@ -88,6 +88,18 @@ public struct TensorUpdate: Sendable, Equatable {
         self.name = name
         self.source = source
         self.shape = shape
+    }
+
+    /// No change yet of a tensor that starts from `source`.
+    init(of tensor: TensorInfo, source: String) { self.init(name: tensor.name, source: source, shape: tensor.shape) }
+
+    /// Whether it changes nothing.
+    var isEmpty: Bool { replacement == nil && tokenRows == nil && terms.isEmpty && addition == nil }
+
+    /// Makes it the same change of another tensor.
+    mutating func rename(_ name: String, source: String) {
+        self.name = name
+        self.source = source
     }
 
     /// Compares all parts.

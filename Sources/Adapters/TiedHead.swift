@@ -2,138 +2,138 @@ import Problems
 import Safetensors
 import Tensors
 
-/// The output head of a base whose config ties it to the input embedding, so that the checkpoint stores it once.
+/// What becomes of an output head that shares the embedding's weights.
 ///
 /// An adapter changes the function, not the storage: when embedding and head change alike, the shared tensor changes once
 /// and stays shared; when they change differently (or only one does), the head becomes a tensor of its own and the
 /// merged config says `tie_word_embeddings: false`. PEFT instead adds both deltas to the shared storage.
-public struct TiedHead {
-    let traits: BaseTraits
+struct TiedHead {
+    let shared: SharedHead
     let adapter: Adapter
 
-    /// Whether `module` is an output head by its name.
-    static func isHead(_ module: String) -> Bool {
-        BaseTraits.headNames.contains(String(module.split(separator: ".").last ?? ""))
-    }
-
-    /// The shared tensor of a tied base that does not store its head.
-    public static func sharedEmbedding(_ base: Checkpoint, _ traits: BaseTraits) -> TensorInfo? {
-        guard traits.isTied else { return nil }
-        var found: [TensorInfo] = []
-        for entry in base.tensors where entry.info.shape.count == 2 && entry.info.name.hasSuffix(".weight") {
-            let module = String(entry.info.name.dropLast(7))
-            let last = String(module.split(separator: ".").last ?? "")
-            if isHead(module) && last != "output" { return nil }
-            if BaseTraits.embeddingNames.contains(last) { found.append(entry.info) }
+    /// Gives both uses what replaces the shared tensor itself: `base_layer.weight`, or an embedding that PEFT saved because
+    /// the vocabulary grew. Copies of the base, which PEFT saves along with some adapters, say nothing and are dropped.
+    ///
+    /// Done before the deltas are placed, since these have the new shape.
+    func spreadReplacement(_ resolver: inout Resolver) throws(Problem) {
+        let names = [shared.embedding.name, shared.head.name]
+        var found = names.map { resolver.updates[$0]?.replacement }
+        for at in names.indices {
+            guard let tensor = found[at], try isCopy(tensor, resolver) else { continue }
+            found[at] = nil
+            set(nil, names[at], &resolver)
         }
-        return found.first { !$0.name.contains("encoder") && !$0.name.contains("vision") } ?? found.first
+        guard (found[0] == nil) != (found[1] == nil) else { return }
+        let at = found[0] == nil ? 1 : 0
+        guard let tensor = found[at] else { return }
+        if replacesStorage(tensor) {
+            set(tensor, names[1 - at], &resolver)
+        } else if let original = adapter.originals.first(where: { $0.tensor.shape == tensor.shape })?.tensor,
+            try !isCopy(original, resolver)
+        {
+            set(original, names[1 - at], &resolver)
+        }
     }
 
-    /// Decides what becomes of the shared tensor, and adds the head's own if they part.
-    func settle(_ resolver: inout Resolver) {
-        guard traits.isTied else { return }
-        let module = adapter.modules.first { Self.isHead($0.path) && !resolver.isPlaced($0) }
-        let stored = adapter.replacements.first { Self.isHead($0.module) && $0.parameter == "weight" }
-        guard let shared = Self.sharedEmbedding(resolver.base, traits) else {
-            if let module, resolver.base.lookup(module.path + ".weight") == nil {
-                resolver.absent(module.down, module.path + ".weight")
-            }
+    /// Whether loading the tensor changes the storage that both uses have, since no wrapper of PEFT's keeps it apart.
+    private func replacesStorage(_ tensor: TensorInfo) -> Bool {
+        guard let entry = adapter.replacements.first(where: { $0.tensor.name == tensor.name }) else { return false }
+        return entry.isBaseLayer || !adapter.config.modulesToSave.contains { ".\(entry.module).".contains(".\($0).") }
+    }
+
+    private func set(_ tensor: TensorInfo?, _ name: String, _ resolver: inout Resolver) {
+        let weight = name == shared.head.name ? shared.head : shared.embedding
+        resolver.update(weight) {
+            $0.replacement = tensor
+            $0.shape = tensor?.shape ?? weight.shape
+        }
+        if resolver.updates[name]?.isEmpty == true { resolver.updates[name] = nil }
+    }
+
+    private func isCopy(_ tensor: TensorInfo, _ resolver: Resolver) throws(Problem) -> Bool {
+        let base = shared.embedding
+        guard tensor.shape == base.shape, tensor.dtype.kernel != nil, base.dtype.kernel != nil else { return false }
+        guard let place = resolver.base.lookup(base.name) else { return false }
+        return try TensorValues.equal(
+            adapter.file, tensor, resolver.base.shards[place.shard].file, base, roundingTo: base.dtype)
+    }
+
+    /// Decides whether the two stay one tensor, when everything has its place.
+    func settle(_ resolver: inout Resolver) throws(Problem) {
+        let (embedding, head) = (shared.embedding, shared.head)
+        guard resolver.updates[embedding.name] != nil || resolver.updates[head.name] != nil else { return }
+        let e = resolver.updates[embedding.name] ?? TensorUpdate(of: embedding, source: embedding.name)
+        var h = resolver.updates[head.name] ?? TensorUpdate(of: head, source: resolver.names.source(of: head))
+        // PEFT shows replaced token rows to the tied head too, unless that has rows of its own.
+        if h.tokenRows == nil { h.tokenRows = e.tokenRows }
+        let alike = try changeAlike(e, h)
+        if shared.isSharedFurther, !alike || !e.terms.isEmpty || e.tokenRows != nil { return refuse(e, h, &resolver) }
+        if alike {
+            resolver.updates[head.name] = nil
+            guard shared.isStored else { return }
+            var copy = e
+            copy.rename(head.name, source: head.name)
+            resolver.updates[head.name] = copy
             return
         }
-        var embedding = resolver.updates[shared.name]
-        if embedding == nil && module == nil && stored == nil { return }
-        do throws(Problem) {
-            var head = stored?.tensor
-            // Copies of the base that PEFT saves along say nothing new.
-            if let copy = head, try isCopy(copy, of: shared, resolver) { head = nil }
-            if let copy = embedding?.replacement, try isCopy(copy, of: shared, resolver) {
-                embedding?.replacement = nil
-                embedding?.shape = shared.shape
-                if embedding?.terms.isEmpty == true && embedding?.tokenRows == nil { embedding = nil }
-            }
-            resolver.updates[shared.name] = embedding
-            if try changeAlike(embedding, module, head) { return }
-            try separate(&resolver, shared, embedding, module, head)
-        } catch {
-            resolver.problems.append(error)
+        if !shared.isKnown {
+            return resolver.error(
+                "unknown-head", example(e, h),
+                "changes the input embedding and the tied output head differently, but by what name this architecture "
+                    + "stores a head of its own is not known here",
+                hint: "merge it with PEFT, or serve it as an adapter")
         }
+        resolver.updates[head.name] = h
+        for (target, source) in shared.companions {
+            var copy = resolver.updates[source.name] ?? TensorUpdate(of: source, source: source.name)
+            copy.rename(target, source: source.name)
+            resolver.updates[target] = copy
+        }
+        resolver.unties = true
+        resolver.error(
+            "untied", example(e, h),
+            "changes the input embedding and the tied output head differently, so the merged model stores '\(head.name)' "
+                + "of its own and says tie_word_embeddings: false", severity: .note)
     }
 
-    private func isCopy(_ tensor: TensorInfo, of shared: TensorInfo, _ resolver: Resolver) throws(Problem) -> Bool {
-        guard tensor.shape == shared.shape, let place = resolver.base.lookup(shared.name) else { return false }
-        return try TensorValues.equal(
-            adapter.file, tensor, resolver.base.shards[place.shard].file, shared, roundingTo: shared.dtype)
+    /// A tensor of the adapter that does it.
+    private func example(_ e: TensorUpdate, _ h: TensorUpdate) -> TensorInfo {
+        let named = { (update: TensorUpdate) in
+            update.terms.first?.right.tensor ?? update.tokenRows?.tensor ?? update.replacement
+        }
+        return named(h) ?? named(e) ?? shared.head
+    }
+
+    private func refuse(_ e: TensorUpdate, _ h: TensorUpdate, _ resolver: inout Resolver) {
+        resolver.error(
+            "shared-embedding", example(e, h),
+            "changes some of the places that use '\(shared.embedding.name)', which this architecture shares between encoder, "
+                + "decoder and head, so no merged checkpoint could say it",
+            hint: "serve it as an adapter")
     }
 
     /// Whether the head does exactly what the embedding does.
-    private func changeAlike(_ embedding: TensorUpdate?, _ module: AdapterModule?, _ head: TensorInfo?) throws(Problem)
-        -> Bool
-    {
-        if embedding == nil && module == nil && head == nil { return true }
-        if module == nil && head == nil, let embedding {
-            // PEFT shares replaced token rows with the tied head.
-            return embedding.terms.isEmpty && embedding.replacement == nil && embedding.addition == nil
+    private func changeAlike(_ e: TensorUpdate, _ h: TensorUpdate) throws(Problem) -> Bool {
+        guard e.tokenRows?.rows == h.tokenRows?.rows, e.addition == nil, h.addition == nil else { return false }
+        if let a = e.tokenRows?.tensor, let b = h.tokenRows?.tensor, a != b {
+            guard try TensorValues.equal(adapter.file, a, adapter.file, b) else { return false }
         }
-        guard let embedding else { return false }
-        switch (embedding.replacement, head) {
+        switch (e.replacement, h.replacement) {
         case (nil, nil): break
         case (let a?, let b?):
-            guard a.shape == b.shape, try TensorValues.equal(adapter.file, a, adapter.file, b) else { return false }
+            guard a.shape == b.shape else { return false }
+            if a != b, try !TensorValues.equal(adapter.file, a, adapter.file, b) { return false }
         default: return false
         }
-        guard let module else { return embedding.terms.isEmpty }
-        guard embedding.terms.count == 1, module.magnitude == nil, embedding.terms[0].magnitude == nil else {
+        guard e.terms.count == h.terms.count else { return false }
+        guard let term = e.terms.first, let other = h.terms.first else { return true }
+        // `ensure_weight_tying` writes the head's factors as A = B_embᵀ, B = A_embᵀ.
+        guard e.terms.count == 1, term.magnitude == nil, other.magnitude == nil, term.view == other.view else {
             return false
         }
-        return try factorsAgree(embedding.terms[0], module)
+        guard term.scale == other.scale, term.rank == other.rank else { return false }
+        let file = adapter.file
+        guard try TensorValues.equalTransposed(file, other.right.tensor, term.right.tensor) else { return false }
+        return try TensorValues.equalTransposed(file, other.left.tensor, term.left.tensor)
     }
-
-    /// `ensure_weight_tying` writes the head's factors as A = B_embᵀ, B = A_embᵀ.
-    private func factorsAgree(_ term: LowRankTerm, _ module: AdapterModule) throws(Problem) -> Bool {
-        let (embeddingB, embeddingA) = (term.right.tensor, term.left.tensor)
-        let config = ScaleResolver(config: adapter.config, file: adapter.configPath)
-        guard config.alpha(of: module.path) == term.alpha, module.down.shape[0] == term.rank else { return false }
-        guard try TensorValues.equalTransposed(adapter.file, module.down, embeddingB) else { return false }
-        return try TensorValues.equalTransposed(adapter.file, module.up, embeddingA)
-    }
-
-    private func separate(
-        _ resolver: inout Resolver, _ shared: TensorInfo, _ embedding: TensorUpdate?, _ module: AdapterModule?,
-        _ head: TensorInfo?
-    ) throws(Problem) {
-        let path = module?.path ?? "lm_head"
-        let name = (traits.modelType == "gpt_neox" && module == nil ? "embed_out" : path) + ".weight"
-        var update = TensorUpdate(name: name, source: shared.name, shape: head?.shape ?? shared.shape)
-        update.replacement = head
-        update.tokenRows = embedding?.tokenRows
-        resolver.updates[name] = update
-        if let module {
-            let rank = resolver.scales.rank(of: module.path)
-            resolver.checkRank(module, expected: rank)
-            guard let fit = ModuleFit(module, shape: update.shape, rank: rank), !module.isEmbedding else {
-                let found = FitExplanation.explain(
-                    module, base: shared, rank: rank, baseModel: adapter.config.baseModel)
-                return resolver.error("shape-mismatch", found.tensor, found.message, hint: found.hint)
-            }
-            // A head is a linear layer in every architecture: (vocabulary × dimension).
-            let term = resolver.makeTerm(
-                module, shape: update.shape, fit: fit == .columnsAreOutputs ? fit : .rowsAreOutputs)
-            resolver.updates[name]?.terms = [term]
-            if let bias = module.upBias {
-                resolver.error("no-bias", bias, "adds to a bias, but the base's tied head has none")
-            }
-        }
-        resolver.unties = true
-        resolver.problems.append(
-            Problem(
-                .note, .incompatible, "untied", file: adapter.path,
-                tensor: (module?.down ?? embedding?.replacement ?? head)?.name,
-                "changes the input embedding and the tied output head differently, so the merged model stores '\(name)' "
-                    + "of its own and says tie_word_embeddings: false"))
-    }
-}
-
-extension Resolver {
-    /// Whether the pair already has a place among the base's stored tensors.
-    func isPlaced(_ module: AdapterModule) -> Bool { owners.values.contains(module.path) }
 }

@@ -42,7 +42,7 @@ struct PlanBuilder {
 
     /// Where one adapter parts the head from the embedding, what the others do to the shared tensor holds for both.
     private mutating func shareHeads() {
-        guard let shared = TiedHead.sharedEmbedding(base, traits) else { return }
+        guard let shared = SharedHead(base, traits)?.embedding else { return }
         let heads = updates.keys.filter { base.lookup($0) == nil && updates[$0]?.first?.update.source == shared.name }
         for head in heads {
             let present = Set((updates[head] ?? []).map(\.input))

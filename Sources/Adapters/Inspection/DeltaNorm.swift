@@ -92,8 +92,8 @@ public struct WeightNorms: Sendable {
 
     /// A tied head that does what the embedding does has no place of its own in the base.
     private func tiedSource(of facts: ModuleFacts) -> Set<String>? {
-        guard traits.isTied, TiedHead.isHead(facts.path) else { return nil }
-        return TiedHead.sharedEmbedding(base, traits).map { [$0.name] }
+        guard traits.isHead(facts.path) else { return nil }
+        return SharedHead(base, traits).map { [$0.embedding.name] }
     }
 
     private func squaredNorm(_ name: String, _ progress: (Int) -> Void) throws -> Double? {

@@ -76,7 +76,8 @@ extension ModuleFacts {
         var shared: [String: [AdapterModule]] = [:]
         for module in adapter.modules { shared[module.path, default: []].append(module) }
         var parameters: [String: [String]] = [:]
-        for path in shared.keys { parameters[path] = Resolver.parameters(of: path, config: adapter.config) }
+        // Without the base, only the usual name tells a module that has parameters of its own.
+        for path in shared.keys { parameters[path] = adapter.config.parameters(of: path) { path.hasSuffix("experts") } }
         return adapter.modules.map { module in
             let names = parameters[module.path] ?? []
             let siblings = (shared[module.path] ?? []).sorted { $0.depth > $1.depth }
