@@ -40,7 +40,7 @@ let package = Package(
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
         .executableTarget(name: "adapter-inspect", dependencies: ["Adapters", "Console"], swiftSettings: strict),
-        .executableTarget(name: "adapter-verify", dependencies: ["Adapters", "Console"], swiftSettings: strict),
+        .executableTarget(name: "adapter-verify", dependencies: ["Merging", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),

@@ -174,7 +174,8 @@ private struct AdapterAssembly {
     mutating func finish() {
         for original in originals where !replacements.contains(where: { $0.module == original.module }) {
             error(
-                "foreign-tensor", original.tensor, "is what '\(original.module)' was before it was replaced, but it is not",
+                "foreign-tensor", original.tensor,
+                "is what '\(original.module)' was before it was replaced, but it is not",
                 hint: "the file is incomplete: save the adapter again")
         }
         for (slot, found) in parts.sorted(by: { ($0.key.path, $0.key.depth) < ($1.key.path, $1.key.depth) }) {

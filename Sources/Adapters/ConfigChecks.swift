@@ -127,7 +127,8 @@ struct ConfigChecks {
 
     /// The base's name is only a hint: it is often a path of the machine that trained the adapter.
     private func identity() -> [Problem] {
-        guard let wanted = adapter.config.baseModel, let found = resolver.traits.name, !found.isEmpty, wanted != found else {
+        guard let wanted = adapter.config.baseModel, let found = resolver.traits.name, !found.isEmpty, wanted != found
+        else {
             return []
         }
         return [

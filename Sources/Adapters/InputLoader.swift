@@ -1,5 +1,6 @@
 import Problems
 import Safetensors
+import Tensors
 
 /// A base and the adapters that are to be used with it, opened and matched, with everything that was found.
 public struct LoadedInputs: Sendable {
@@ -13,9 +14,9 @@ public struct LoadedInputs: Sendable {
         /// The adapter; `nil` if it could not be read.
         public let adapter: Adapter?
         /// What it does to the base; `nil` if either could not be read.
-        public let resolution: Resolution?
+        public fileprivate(set) var resolution: Resolution?
         /// What was found about it.
-        public let problems: [Problem]
+        public fileprivate(set) var problems: [Problem]
     }
 
     /// The base; `nil` if it could not be read.
@@ -23,7 +24,7 @@ public struct LoadedInputs: Sendable {
     /// What was found about the base.
     public let baseProblems: [Problem]
     /// The adapters, in the user's order.
-    public let entries: [Entry]
+    public private(set) var entries: [Entry]
 
     /// Reads headers and configs only; problems are collected, so that one run shows them all.
     ///
@@ -42,6 +43,53 @@ public struct LoadedInputs: Sendable {
         base = opened
         baseProblems = found
         entries = operands.map { Self.load($0, base: isSound ? opened : nil, allowed: allowed) }
+        if let opened { dropRepetitions(opened) }
+    }
+
+    /// Drops replacements that say nothing: PEFT saves copies of embeddings with some adapters.
+    ///
+    /// They stand in the way only where several adapters replace the same tensor or a weight is given, so only then they
+    /// are read and compared.
+    private mutating func dropRepetitions(_ base: Checkpoint) {
+        let active = entries.indices.filter { entries[$0].operand.weight != 0 }
+        var counts: [String: Int] = [:]
+        for at in active {
+            for update in entries[at].resolution?.updates ?? [] where update.replacement != nil {
+                counts[update.name, default: 0] += 1
+            }
+        }
+        var kept: [String: (file: SafetensorsFile, tensor: TensorInfo)] = [:]
+        for at in active {
+            guard let adapter = entries[at].adapter, let updates = entries[at].resolution?.updates else { continue }
+            for update in updates {
+                guard let tensor = update.replacement else { continue }
+                guard counts[update.name] != 1 || entries[at].operand.weight != 1 else { continue }
+                do throws(Problem) {
+                    var isKnown = try Self.isCopy(tensor, of: update, adapter, base)
+                    if !isKnown, let other = kept[update.name] {
+                        isKnown = try TensorValues.equal(adapter.file, tensor, other.file, other.tensor)
+                    }
+                    if isKnown {
+                        entries[at].resolution?.dropReplacement(of: update.name)
+                    } else if kept[update.name] == nil {
+                        kept[update.name] = (adapter.file, tensor)
+                    }
+                } catch {
+                    entries[at].problems.append(error)
+                }
+            }
+        }
+    }
+
+    /// Whether a replacement has the base's values, as far as its own precision goes.
+    private static func isCopy(
+        _ tensor: TensorInfo, of update: TensorUpdate, _ adapter: Adapter, _ base: Checkpoint
+    ) throws(Problem) -> Bool {
+        guard let place = update.source.flatMap(base.lookup), place.info.shape == tensor.shape else { return false }
+        guard tensor.dtype.kernel != nil, place.info.dtype.kernel != nil else { return false }
+        let file = base.shards[place.shard].file
+        if try TensorValues.equal(adapter.file, tensor, file, place.info, roundingTo: place.info.dtype) { return true }
+        return try TensorValues.equal(file, place.info, adapter.file, tensor, roundingTo: tensor.dtype)
     }
 
     private static func load(_ operand: AdapterOperand, base: Checkpoint?, allowed: Set<String>) -> Entry {

@@ -26,6 +26,13 @@ public struct Resolution: Sendable {
         unties = resolver.unties
     }
 
+    /// Forgets the replacement of a tensor, which says nothing that is not said otherwise.
+    mutating func dropReplacement(of name: String) {
+        guard let at = updates.firstIndex(where: { $0.name == name }) else { return }
+        updates[at].replacement = nil
+        if updates[at].isEmpty { updates.remove(at: at) }
+    }
+
     /// Whether nothing stands against a merge.
     public var fits: Bool { !problems.contains { $0.severity == .error } }
 }
@@ -225,7 +232,10 @@ struct Resolver {
     mutating func checkRank(_ module: AdapterModule, expected: Int) {
         guard module.down.shape.count >= 2, module.up.shape.count >= 2 else { return }
         let (a, b) = (module.down.shape[0], module.up.shape[1])
-        guard a == b, a != expected else { return }
+        // A rank that makes no sense was reported once, and need not be for each module.
+        guard a == b, a != expected, !adapter.config.problems.contains(where: { $0.code == "bad-config" }) else {
+            return
+        }
         error(
             "rank-mismatch", module.down,
             "shape \(module.down.shape) has rank \(a), but the config says rank \(expected)",

@@ -85,8 +85,9 @@ extension Resolver {
                     var weights: [TensorInfo] = []
                     for expert in 0..<count {
                         let name = "\(owner).\(expert).\(part).weight"
-                        guard case .found(let weight) = names.find(
-                            name, fits: { $0.shape.count == 2 && $0.shape[1] == a[1] })
+                        guard
+                            case .found(let weight) = names.find(
+                                name, fits: { $0.shape.count == 2 && $0.shape[1] == a[1] })
                         else { break }
                         weights.append(weight)
                     }

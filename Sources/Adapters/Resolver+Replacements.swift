@@ -18,6 +18,8 @@ extension Resolver {
             note(name, weight.name)
             declare(replacement)
             replace(weight, by: tensor)
+            let isLearned = isSaved(replacement.module) || replacement.parameter != "weight"
+            update(weight) { $0.replacesBase = replacement.isBaseLayer || (grows && !isLearned) }
         case .wrongShape(let candidates):
             if candidates.count > 1 { return ambiguous(tensor, candidates) }
             error(
@@ -32,14 +34,15 @@ extension Resolver {
     private mutating func replace(_ weight: TensorInfo, by tensor: TensorInfo) {
         if let other = updates[weight.name]?.replacement {
             do throws(Problem) {
-                // PEFT saves some replaced embeddings twice, under two names.
-                if try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
+                // PEFT saves embeddings in `modules_to_save` twice, once with those words in the name.
+                let isSavedTwice = [tensor, other].contains { $0.name.contains(".modules_to_save.") }
+                if try isSavedTwice && TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
             } catch {
                 return problems.append(error)
             }
             return error("duplicate-tensor", tensor, "replaces '\(weight.name)', and so does '\(other.name)'")
         }
-        if weight.shape != tensor.shape {
+        if weight.shape != tensor.shape, !problems.contains(where: { $0.code == "vocabulary-resized" }) {
             problems.append(
                 Problem(
                     .note, .incompatible, "vocabulary-resized", file: adapter.file.path, tensor: tensor.name,
@@ -70,6 +73,11 @@ extension Resolver {
             Problem(
                 .note, .incompatible, "new-tensor", file: adapter.file.path, tensor: tensor.name,
                 "is new: the base has no '\(name)', so the merged model gets it from the adapter"))
+    }
+
+    /// Whether the config itself names the module as replaced; PEFT's classes add the heads of classifiers.
+    private func isSaved(_ module: String) -> Bool {
+        adapter.config.modulesToSave.contains { ".\(module).".contains(".\($0).") }
     }
 
     /// Whether `modules_to_save` names the module; PEFT adds the heads of classifiers by itself.

@@ -77,6 +77,9 @@ public struct TensorUpdate: Sendable, Equatable {
     public var shape: [Int]
     /// A whole new value.
     public var replacement: TensorInfo?
+    /// Whether the replacement is of what the adapter was trained on (a grown vocabulary, a copy of the base) and not of
+    /// what it learned, so that a weight does not concern it.
+    public var replacesBase = false
     /// New rows.
     public var tokenRows: TokenRows?
     /// Low-rank deltas.

@@ -11,10 +11,11 @@ struct TiedHead {
     let shared: SharedHead
     let adapter: Adapter
 
-    /// Gives both uses what replaces the shared tensor itself: `base_layer.weight`, or an embedding that PEFT saved because
-    /// the vocabulary grew. Copies of the base, which PEFT saves along with some adapters, say nothing and are dropped.
+    /// Gives both uses what replaces the shared tensor itself.
     ///
-    /// Done before the deltas are placed, since these have the new shape.
+    /// That is a `base_layer.weight`, or an embedding that PEFT saved because the vocabulary grew. Copies of the base, which
+    /// PEFT saves along with some adapters, say nothing and are dropped. Done before the deltas are placed, since these
+    /// have the new shape.
     func spreadReplacement(_ resolver: inout Resolver) throws(Problem) {
         let names = [shared.embedding.name, shared.head.name]
         var found = names.map { resolver.updates[$0]?.replacement }
@@ -45,6 +46,7 @@ struct TiedHead {
         let weight = name == shared.head.name ? shared.head : shared.embedding
         resolver.update(weight) {
             $0.replacement = tensor
+            $0.replacesBase = tensor != nil
             $0.shape = tensor?.shape ?? weight.shape
         }
         if resolver.updates[name]?.isEmpty == true { resolver.updates[name] = nil }

@@ -33,6 +33,11 @@ public enum Humane {
         return (number < 0 ? "-" : "") + ([rest] + groups.reversed()).joined(separator: ",")
     }
 
+    /// A number of things: `1 tensor`, `1,024 tensors`.
+    public static func count(_ number: Int, _ thing: String) -> String {
+        "\(count(number)) \(thing)\(number == 1 ? "" : "s")"
+    }
+
     /// A fraction of one as a percentage of three digits: `12.3%`; what is not all is never `100%`.
     public static func percent(_ fraction: Double) -> String {
         let text = significant(fraction * 100, digits: 3)

@@ -49,6 +49,24 @@ public struct MergePlan: Sendable {
         hasIndex = keepsShards ? base.index != nil : shards.count > 1
     }
 
+    /// Plans the merge of what was loaded; problems of the inputs, and of their sum, are thrown together.
+    public init(_ loaded: LoadedInputs, options: MergeOptions) throws(ProblemList) {
+        guard loaded.isSound, let base = loaded.base else { throw ProblemList(loaded.problems) }
+        let inputs = loaded.entries.compactMap { entry -> MergeInput? in
+            guard let adapter = entry.adapter, let resolution = entry.resolution else { return nil }
+            return MergeInput(adapter: adapter, weight: entry.operand.weight, resolution: resolution)
+        }
+        try self.init(base: base, inputs: inputs, options: options)
+        guard counts.changed > 0 else {
+            throw ProblemList([
+                Problem(
+                    .incompatible, "nothing-to-merge", file: inputs.first?.adapter.path ?? base.path,
+                    "changes nothing: a merged model would be no different from the base", hint: "are the weights zero?"
+                )
+            ])
+        }
+    }
+
     /// Tensors in the base's files; new ones come last in the last file.
     private static func keep(_ tensors: [PlannedTensor], base: Checkpoint) -> [(name: String, tensors: [PlannedTensor])]
     {

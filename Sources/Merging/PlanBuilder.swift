@@ -71,7 +71,7 @@ struct PlanBuilder {
                     "replaces '\(name)', and so does another adapter; two replacements have no sum",
                     hint: "merge only one of these adapters")
             }
-            guard first.weight == 1 else {
+            guard first.weight == 1 || first.update.replacesBase else {
                 return refuse(
                     "weighted-replacement", first, tensor,
                     "replaces '\(name)' whole, which a weight of \(first.weight) does not make sense for",

@@ -97,7 +97,7 @@ struct ComparisonReport {
         let all = comparison.modules
         if comparison.isSame {
             let other = all.count { $0.verdict == .sameProduct }
-            let what = "the same function: \(Humane.count(all.count)) modules"
+            let what = "the same function: \(Humane.count(all.count, "module"))"
             guard other > 0 else { return what + " with the same factors" }
             return what + ", \(Humane.count(other)) of them with other factors; largest relative distance "
                 + Humane.significant(comparison.largestDistance, digits: 2)
@@ -107,7 +107,7 @@ struct ComparisonReport {
         if differing > 0 {
             let known = all.contains { $0.verdict == .different }
             parts.append(
-                "\(Humane.count(differing)) of \(Humane.count(all.count)) modules differ"
+                "\(Humane.count(differing)) of \(Humane.count(all.count, "module")) differ"
                     + (known
                         ? ", relative distance up to " + Humane.significant(comparison.largestDistance, digits: 3) : "")
             )

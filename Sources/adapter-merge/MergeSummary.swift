@@ -47,7 +47,7 @@ struct MergeSummary {
         }
         let (changed, copied) = plan.counts
         terminal.print(
-            "\(escaped(path)): \(Humane.count(changed)) tensors merged, \(Humane.count(copied)) copied, "
+            "\(escaped(path)): \(Humane.count(changed, "tensor")) merged, \(Humane.count(copied)) copied, "
                 + "\(Humane.bytes(plan.weightFileSize)) in \(Humane.duration(seconds))")
         let deltas = report.deltas
         guard !deltas.isEmpty else { return }
@@ -116,7 +116,7 @@ struct DryRun {
         for file in plan.files { table.add([file.name, Humane.count(file.size)]) }
         terminal.print(table)
         terminal.print("")
-        terminal.print("\(Humane.count(changed)) tensors to merge, \(Humane.count(copied)) to copy as they are")
+        terminal.print("\(Humane.count(changed, "tensor")) to merge, \(Humane.count(copied)) to copy as they are")
         terminal.print(
             "\(Humane.bytes(plan.weightFileSize)) on disk, about \(Humane.bytes(memory)) of memory with \(threads) threads"
         )

@@ -92,23 +92,13 @@ enum MergeTool {
             try requireOutside(report: report, output: path)
         }
         let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
-        guard inputs.isSound, let checkpoint = inputs.base else { throw ProblemList(inputs.problems) }
+        guard inputs.isSound else { throw ProblemList(inputs.problems) }
         terminal.report(ProblemList(inputs.problems))
         var options = MergeOptions(version: adapterKitVersion)
         options.dtype = arguments.value("dtype").flatMap { dtypes[$0] }
         options.maxShardSize = try arguments.bytes("max-shard-size")
         options.digests = arguments.flag("digests")
-        let parts = inputs.entries.compactMap { entry -> MergeInput? in
-            guard let adapter = entry.adapter, let resolution = entry.resolution else { return nil }
-            return MergeInput(adapter: adapter, weight: entry.operand.weight, resolution: resolution)
-        }
-        let plan = try MergePlan(base: checkpoint, inputs: parts, options: options)
-        guard plan.counts.changed > 0 else {
-            throw Problem(
-                .incompatible, "nothing-to-merge", file: path,
-                "would be no different from the base, so it is not written",
-                hint: "are the weights zero?")
-        }
+        let plan = try MergePlan(inputs, options: options)
         return try shape(of: path) == .file ? plan.renamed(to: name(of: path)) : plan
     }
 

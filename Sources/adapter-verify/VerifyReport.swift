@@ -28,11 +28,11 @@ extension VerifyTool {
     }
 
     private static func fit(_ adapter: Adapter, _ resolution: Resolution) -> String {
-        var parts = ["\(Humane.count(adapter.modules.count)) modules"]
+        var parts = ["\(Humane.count(adapter.modules.count, "module"))"]
         let changed = resolution.updates.count
-        parts.append("\(Humane.count(changed)) tensors of the base change")
+        parts.append("\(Humane.count(changed, "tensor")) of the base change")
         if !resolution.renamed.isEmpty {
-            parts.append("\(Humane.count(resolution.renamed.count)) names matched by their ends")
+            parts.append("\(Humane.count(resolution.renamed.count, "name")) matched by their ends")
         }
         return parts.joined(separator: ", ")
     }
@@ -41,8 +41,8 @@ extension VerifyTool {
         let all = inputs.entries.count == 1 ? problems : entry.problems
         let errors = all.count { $0.severity == .error }
         let warnings = all.count { $0.severity == .warning }
-        let first = "\(Humane.count(errors)) error\(errors == 1 ? "" : "s")"
-        return warnings == 0 ? first : first + ", \(Humane.count(warnings)) warning\(warnings == 1 ? "" : "s")"
+        let first = Humane.count(errors, "error")
+        return warnings == 0 ? first : first + ", " + Humane.count(warnings, "warning")
     }
 
     /// The document of `--json`.

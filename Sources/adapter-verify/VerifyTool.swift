@@ -1,6 +1,7 @@
 import Adapters
 import CKernels
 import Console
+import Merging
 import Problems
 import Safetensors
 
@@ -48,7 +49,7 @@ enum VerifyTool {
             let base = arguments.operands[0]
             let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
             let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
-            var problems = inputs.problems
+            var problems = inputs.problems + together(inputs)
             if arguments.flag("deep") { problems += try deep(inputs, terminal) }
             var comparison: MergedComparison?
             if let merged = arguments.value("merged"), !problems.contains(where: { $0.severity == .error }) {
@@ -57,6 +58,17 @@ enum VerifyTool {
                 problems += found.problems
             }
             return conclude(inputs, problems, comparison, terminal)
+        }
+    }
+
+    /// What stands against the sum of adapters that fit one by one: two that replace the same, a weight for DoRA, ...
+    private static func together(_ inputs: LoadedInputs) -> [Problem] {
+        guard inputs.isSound else { return [] }
+        do throws(ProblemList) {
+            _ = try MergePlan(inputs, options: MergeOptions(version: adapterKitVersion))
+            return []
+        } catch {
+            return error.problems
         }
     }
 

@@ -46,7 +46,12 @@ import Testing
             ("base_model.model.model.embed_tokens.trainable_tokens_delta", .tokenRows, "model.embed_tokens", nil),
             ("base_model.model.score.weight", .parameter("weight"), "score", nil),
             ("base_model.model.score.modules_to_save.default.weight", .parameter("weight"), "score", "default"),
-            ("base_model.model.score.modules_to_save.weight", .parameter("weight"), "score.modules_to_save", nil),
+            ("base_model.model.score.modules_to_save.weight", .parameter("weight"), "score", nil),
+            ("base_model.model.lm_head.original_module.weight", .original("weight"), "lm_head", nil),
+            (
+                "base_model.model.model.embed_tokens.token_adapter.base_layer.weight", .parameter("weight"),
+                "model.embed_tokens", nil
+            ),
             ("base_model.model.classifier.dense.modules_to_save.a.bias", .parameter("bias"), "classifier.dense", "a"),
             ("base_model.model.\(q).bias", .parameter("bias"), q, nil),
             ("base_model.model.\(q).base_layer.bias", .parameter("bias"), q, nil),

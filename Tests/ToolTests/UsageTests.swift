@@ -60,7 +60,7 @@ import Testing
         #expect(none.status == 1)
         #expect(
             none.errors == [
-                "adapter-merge: error: \(scratch("none")): would be no different from the base, so it is not written"
+                "adapter-merge: error: \(Self.adapter): changes nothing: a merged model would be no different from the base"
             ])
         #expect(scratch.names.isEmpty)
         let two = try Golden.Case("two-adapters-bf16")
