@@ -36,7 +36,7 @@ extension Resolver {
             do throws(Problem) {
                 // PEFT saves embeddings in `modules_to_save` twice, once with those words in the name.
                 let isSavedTwice = [tensor, other].contains { $0.name.contains(".modules_to_save.") }
-                if try isSavedTwice && TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
+                if isSavedTwice, try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
             } catch {
                 return problems.append(error)
             }
