@@ -90,6 +90,14 @@ public struct BaseTraits: Sendable {
         return Self.embeddingNames.contains(last) || Self.headNames.contains(last)
     }
 
+    /// Tensors that the architecture ties together with the head, and those that they share.
+    var headCompanions: [(target: String, source: String)] {
+        (tie?.companions ?? "").split(separator: " ").compactMap { pair in
+            let ends = pair.split(separator: "=").map(String.init)
+            return ends.count == 2 ? (ends[0], ends[1]) : nil
+        }
+    }
+
     /// Whether the module is an output head: a linear layer in every architecture.
     func isHead(_ module: String) -> Bool {
         if let tie, [tie.head, tie.memory].contains(module + ".weight") { return true }

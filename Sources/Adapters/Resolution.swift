@@ -87,7 +87,8 @@ struct Resolver {
             return
         }
         for replacement in adapter.replacements { place(replacement) }
-        let tiedHead = settledHead.map { TiedHead(shared: $0, adapter: adapter) }
+        let isApart = headIsApart
+        let tiedHead = sharedHead.map { TiedHead(shared: $0, adapter: adapter, isApart: isApart) }
         attempt { (resolver) throws(Problem) in try tiedHead?.spreadReplacement(&resolver) }
         for rows in adapter.tokenRows { place(rows) }
         findParameters()
@@ -106,19 +107,19 @@ struct Resolver {
         checkVocabulary()
     }
 
-    /// The head that is tied; a head that the checkpoint stores with other values is not, whatever the config says.
-    private var settledHead: SharedHead? {
+    /// Whether the checkpoint stores head and embedding with different values, so that they are not one, whatever the
+    /// config says.
+    private var headIsApart: Bool {
         mutating get {
-            guard let shared = sharedHead else { return nil }
-            guard shared.isStored, touches(shared) else { return shared }
-            guard let a = base.lookup(shared.embedding.name), let b = base.lookup(shared.head.name) else { return nil }
-            guard a.info.dtype.kernel != nil, b.info.dtype.kernel != nil else { return nil }
+            guard let shared = sharedHead, shared.isStored, touches(shared) else { return false }
+            guard let a = base.lookup(shared.embedding.name), let b = base.lookup(shared.head.name) else { return true }
+            guard a.info.dtype.kernel != nil, b.info.dtype.kernel != nil else { return true }
             var isEqual = false
             attempt { (resolver) throws(Problem) in
                 isEqual = try TensorValues.equal(
                     resolver.base.shards[a.shard].file, a.info, resolver.base.shards[b.shard].file, b.info)
             }
-            return isEqual ? shared : nil
+            return !isEqual
         }
     }
 

@@ -134,17 +134,18 @@ extension Resolver {
         }
         guard let first = resized.min(by: { $0.name < $1.name }), let rows = first.shape.first else { return }
         guard let source = first.source, let old = base.lookup(source)?.info.shape.first else { return }
-        for entry in base.tensors where entry.info.shape.first == old {
+        for entry in base.tensors where entry.info.shape.contains(old) {
             let module = entry.info.name.split(separator: ".").dropLast().joined(separator: ".")
             let isMatrix = entry.info.shape.count == 2 && entry.info.name.hasSuffix(".weight")
             let isBias = entry.info.shape.count == 1 && isHeadBias(entry.info.name, module)
-            guard isBias || (isMatrix && traits.hasVocabulary(module)) else { continue }
-            let now = updates[entry.info.name]?.shape.first ?? old
-            guard now != rows else { continue }
+            let isLogits = entry.info.name.hasSuffix("final_logits_bias")
+            guard isBias || isLogits || (isMatrix && traits.hasVocabulary(module)) else { continue }
+            let now = updates[entry.info.name]?.shape ?? entry.info.shape
+            guard isLogits ? now.last != rows : entry.info.shape.first == old && now.first != rows else { continue }
             problems.append(
                 Problem(
                     .incompatible, "vocabulary-mismatch", file: adapter.file.path, tensor: first.replacement?.name,
-                    "gives '\(first.name)' \(rows) rows, but '\(entry.info.name)' stays at \(now)",
+                    "gives '\(first.name)' \(rows) rows, but '\(entry.info.name)' stays at \(old)",
                     hint: "save the adapter with both embeddings (save_embedding_layers=True)"))
         }
     }
@@ -152,6 +153,6 @@ extension Resolver {
     /// Whether a vector has one number for each word: the bias of the head, also where several heads share it.
     private func isHeadBias(_ name: String, _ module: String) -> Bool {
         (name.hasSuffix(".bias") && traits.isHead(module))
-            || sharedHead?.companions.contains { $0.source.name == name } == true
+            || traits.headCompanions.contains { [$0.target, $0.source].contains(name) }
     }
 }

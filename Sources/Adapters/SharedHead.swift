@@ -32,10 +32,9 @@ public struct SharedHead: Sendable {
             stored
             ?? TensorInfo(
                 name: name, dtype: embedding.dtype, shape: embedding.shape, begin: embedding.begin, end: embedding.end)
-        companions = (row?.companions ?? "").split(separator: " ").compactMap { pair in
-            let ends = pair.split(separator: "=").map(String.init)
-            guard ends.count == 2, base.lookup(ends[0]) == nil, let source = base.lookup(ends[1]) else { return nil }
-            return (ends[0], source.info)
+        companions = traits.headCompanions.compactMap { target, source in
+            guard base.lookup(target) == nil, let stored = base.lookup(source) else { return nil }
+            return (target, stored.info)
         }
     }
 

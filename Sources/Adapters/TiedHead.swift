@@ -10,6 +10,8 @@ import Tensors
 struct TiedHead {
     let shared: SharedHead
     let adapter: Adapter
+    /// Whether the checkpoint stores both, with different values.
+    let isApart: Bool
 
     /// Gives both uses what replaces the shared tensor itself.
     ///
@@ -17,6 +19,7 @@ struct TiedHead {
     /// PEFT saves along with some adapters, say nothing and are dropped. Done before the deltas are placed, since these
     /// have the new shape.
     func spreadReplacement(_ resolver: inout Resolver) throws(Problem) {
+        if isApart { return }
         let names = [shared.embedding.name, shared.head.name]
         var found = names.map { resolver.updates[$0]?.replacement }
         for at in names.indices {
@@ -66,8 +69,13 @@ struct TiedHead {
         guard resolver.updates[embedding.name] != nil || resolver.updates[head.name] != nil else { return }
         let e = resolver.updates[embedding.name] ?? TensorUpdate(of: embedding, source: embedding.name)
         var h = resolver.updates[head.name] ?? TensorUpdate(of: head, source: resolver.names.source(of: head))
-        // PEFT shows replaced token rows to the tied head too, unless that has rows of its own.
+        // PEFT shows replaced token rows to the tied head too, unless that has rows of its own. It goes by the config.
         if h.tokenRows == nil { h.tokenRows = e.tokenRows }
+        if isApart {
+            if shared.isSharedFurther && h.tokenRows != nil { return refuse(e, h, &resolver) }
+            if !h.isEmpty { resolver.updates[head.name] = h }
+            return
+        }
         let alike = try changeAlike(e, h)
         if shared.isSharedFurther, !alike || !e.terms.isEmpty || e.tokenRows != nil { return refuse(e, h, &resolver) }
         if alike {

@@ -159,7 +159,8 @@ struct PlanBuilder {
                     "replaces rows of '\(tensor.name)' that another adapter replaces too",
                     hint: "merge only one of them")
             }
-            if !tensor.terms.isEmpty {
+            // Within one adapter PEFT adds the delta to the new rows.
+            if tensor.terms.contains(where: { $0.input != entry.input }) {
                 _ = refuse(
                     "rows-and-delta", change, entry.rows.tensor,
                     "replaces rows of '\(tensor.name)', which also gets a low-rank delta; that has no defined order",

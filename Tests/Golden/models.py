@@ -56,6 +56,37 @@ def qwen2(size):
     return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**_decoder(size, tie_word_embeddings=False)))
 
 
+def neox(size):
+    """GPT-NeoX: the head is `lm_head` in memory and `embed_out` on disk."""
+    return transformers.GPTNeoXForCausalLM(
+        transformers.GPTNeoXConfig(
+            hidden_size=size.hidden, intermediate_size=size.inter, num_hidden_layers=size.layers,
+            num_attention_heads=size.heads, vocab_size=size.vocab, max_position_embeddings=64,
+            bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
+        )  # fmt: skip
+    )
+
+
+def bert(size):
+    """BERT for masked words: the tied head is `cls.predictions.decoder`, with a bias that is tied to another."""
+    return transformers.BertForMaskedLM(
+        transformers.BertConfig(
+            hidden_size=size.hidden, intermediate_size=size.inter, num_hidden_layers=size.layers,
+            num_attention_heads=size.heads, vocab_size=size.vocab, max_position_embeddings=64, type_vocab_size=2,
+        )  # fmt: skip
+    )
+
+
+def vit(size):
+    """ViT: transformers 5 renames its layers in memory."""
+    return transformers.ViTForImageClassification(
+        transformers.ViTConfig(
+            hidden_size=size.hidden, intermediate_size=size.inter, num_hidden_layers=size.layers,
+            num_attention_heads=size.heads, image_size=8, patch_size=4, num_labels=3,
+        )  # fmt: skip
+    )
+
+
 def gpt2(size):
     """GPT-2: Conv1D layers (weights stored in x out) and tied embeddings."""
     config = transformers.GPT2Config(
@@ -184,6 +215,8 @@ def load(example, directory, dtype):
 def example_inputs(model, size, seed=1):
     """Fixed inputs for `forward`, by model kind."""
     generator = torch.Generator().manual_seed(seed)
+    if is_hub(model) and model.main_input_name == "pixel_values":
+        return {"pixel_values": torch.randn((2, 3, 8, 8), generator=generator)}
     if is_hub(model):
         return {"input_ids": torch.randint(3, size.vocab, (2, 8), generator=generator)}
     if model.input_kind == "conv":

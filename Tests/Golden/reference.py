@@ -18,6 +18,19 @@ TRANSPOSED_EXPERTS = {"gpt_oss"}
 # Parameters of a fused experts module in the order in which the model registers them.
 EXPERT_PARAMETERS = ["gate_up_proj", "down_proj"]
 # Checkpoints that keep one tensor for each expert: the module's name there, and what the fused halves are called.
+# Names of tensors in the checkpoint that a class of transformers has under another name in memory.
+STORED_AS = {
+    "mixtral": [(r"\.mlp\.gate\.", ".block_sparse_moe.gate.")],
+    "gpt_neox": [(r"^lm_head\.", "embed_out.")],
+    "vit": [(r"^vit\.layers\.", "vit.encoder.layer."), (r"attention\.q_proj", "attention.attention.query"),
+            (r"attention\.v_proj", "attention.attention.value"), (r"mlp\.fc1", "intermediate.dense"),
+            (r"mlp\.fc2", "output.dense")],
+}  # fmt: skip
+# The tied head of a class, other tensors that part with it (and what they share), and the embedding.
+HEADS = {
+    "bert": ("cls.predictions.decoder.weight", {"cls.predictions.decoder.bias": "cls.predictions.bias"},
+             "bert.embeddings.word_embeddings.weight"),
+}  # fmt: skip
 UNFUSED = {
     "mixtral": (".block_sparse_moe.experts", {"gate_up_proj": ["w1", "w3"], "down_proj": ["w2"]}),
     "qwen3_moe": (".mlp.experts", {"gate_up_proj": ["gate_proj", "up_proj"], "down_proj": ["down_proj"]}),
@@ -45,12 +58,17 @@ class Adapter:
     def __init__(self, directory):
         directory = Path(directory)
         self.config = json.loads((directory / "adapter_config.json").read_text())
-        self.modules, self.full = {}, {}
+        self.modules, self.full, self.base_layers = {}, {}, set()
         for key, stored in sorted(read_file(directory / "adapter_model.safetensors").items()):
             name = key.removeprefix("base_model.model.")
             found = _SUFFIX.match(name)
+            if ".original_module." in name:
+                continue  # PEFT saves the head as well where this would matter
             if not found:
-                self.full[name.replace(".base_layer.", ".")] = stored.values
+                plain = name.replace(".token_adapter.", ".").replace(".base_layer.", ".").replace(".modules_to_save.", ".")
+                self.full[plain] = stored.values
+                if ".base_layer." in name:
+                    self.base_layers.add(plain)
                 continue
             role = found["role"] + (".bias" if found["leaf"] == ".bias" else "")
             self.modules.setdefault(found["module"], {})[role] = stored.values
@@ -80,12 +98,16 @@ class Base:
         self.stored = read_checkpoint(directory)
         self.config = json.loads((directory / "config.json").read_text())
         self.kind = self.config.get("model_type", "custom")
-        self.tied = bool(self.config.get("tie_word_embeddings")) and "lm_head.weight" not in self.stored
+        default = ("lm_head.weight", {}, None)
+        self.head, self.companions, self.embedding_name = HEADS.get(self.kind, default)
+        self.tied = bool(self.config.get("tie_word_embeddings")) and self.head not in self.stored
         quantisation = self.config.get("quantization_config") or {}
         self.block = quantisation.get("weight_block_size")
 
     def resolve(self, name):
         """The stored name for a module's tensor: exact, else the unique one that shares the longest suffix."""
+        for pattern, stored in STORED_AS.get(self.kind, []):
+            name = re.sub(pattern, stored, name)
         if name in self.stored:
             return name
         parts = name.split(".")
@@ -117,6 +139,8 @@ class Base:
 
     def embedding(self):
         """The stored name of the input embedding."""
+        if self.embedding_name:
+            return self.embedding_name
         names = ("embed_tokens.weight", "wte.weight")
         return next(name for name in self.stored if name.endswith(names))
 
@@ -157,13 +181,13 @@ class _Merge:
 
     def name(self, wanted):
         """The output's name for a wanted tensor; a tied head keeps its own until the end."""
-        if wanted == "lm_head.weight" and self.base.tied:
+        if wanted == self.base.head and self.base.tied:
             return wanted
         return self.base.resolve(wanted)
 
     def start(self, name):
         """The base's values for a name of the output."""
-        if name == "lm_head.weight" and self.base.tied:
+        if name == self.base.head and self.base.tied:
             name = self.base.embedding()
         return self.base.values(name)
 
@@ -195,7 +219,8 @@ class _Merge:
         if "token_adapter.trainable_tokens_delta" in parts:
             indices = adapter.config["trainable_token_indices"]
             if isinstance(indices, dict):
-                indices = next(v for k, v in indices.items() if module == k or module.endswith("." + k))
+                own = [v for k, v in indices.items() if module == k or module.endswith("." + k)]
+                indices = own[0] if own else next(iter(indices.values()))
             rows = parts.pop("token_adapter.trainable_tokens_delta")
             self.rows[self.name(module + ".weight")] = (list(indices), rows)
             if not parts:
@@ -225,14 +250,26 @@ class _Merge:
                     self.replaced[self.name(name)] = values
                 except KeyError:
                     self.replaced[name] = values
+        if self.base.tied:
+            self.share_base_layer()
         for adapter, weight in self.adapters:
             for module, parts in adapter.modules.items():
                 self.module(module, dict(parts), adapter, weight)
                 self.modules.add(module)
 
+    def share_base_layer(self):
+        """What PEFT loads under `base_layer` lands in the storage that embedding and head share."""
+        both = {self.base.embedding(), self.base.head}
+        for adapter, _ in self.adapters:
+            for name in adapter.base_layers & both:
+                for other in both - set(self.replaced):
+                    self.replaced[other] = adapter.full[name]
+
     def value(self, name):
         """The merged value of one output tensor."""
         value = self.replaced[name] if name in self.replaced else self.start(name)
+        if self.base.tied and name == self.base.head:
+            value = self.show_rows(value)
         if name in self.sums:
             value = value + self.sums[name]
         if name in self.magnitudes:
@@ -243,11 +280,20 @@ class _Merge:
             value[indices] = rows
         return value
 
+    def show_rows(self, value):
+        """A tied head has the embedding's rows, unless it has its own; its delta comes on top."""
+        if self.base.head in self.rows or self.base.embedding() not in self.rows:
+            return value
+        indices, rows = self.rows[self.base.embedding()]
+        value = value.copy()
+        value[indices] = rows
+        return value
+
     def result(self):
         self.collect()
         merged = Merged(tied=self.base.tied, touched_modules=len(self.modules))
         names = [*self.replaced, *self.sums, *self.rows]
-        if self.base.tied and any(n in names for n in ("lm_head.weight", self.base.embedding())):
+        if self.base.tied and any(n in names for n in (self.base.head, self.base.embedding())):
             self.settle_tie(merged, names)
         for name in dict.fromkeys(names):
             value = self.value(name)
@@ -264,24 +310,24 @@ class _Merge:
 
     def settle_tie(self, merged, names):
         """Keep the tie if both uses get the same values, else write the head on its own."""
-        embedding = self.base.embedding()
-        if not any(n in self.sums or n in self.replaced for n in (embedding, "lm_head.weight")):
-            return  # token rows only: PEFT replaces them in both uses
-        first, second = self.value(embedding), self.value("lm_head.weight")
+        embedding, head = self.base.embedding(), self.base.head
+        first, second = self.value(embedding), self.value(head)
         if first.shape == second.shape and np.abs(first - second).max() <= 1e-12 * np.abs(first).max():
             for table in (self.replaced, self.sums, self.rows):
-                table.pop("lm_head.weight", None)
-            names[:] = [n for n in names if n != "lm_head.weight"] + [embedding]
+                table.pop(head, None)
+            names[:] = [n for n in names if n != head] + [embedding]
         else:
-            names[:] = [n for n in names if n != embedding or n in self.sums or n in self.replaced]
-            names.append("lm_head.weight")
+            names.append(head)
+            for target, source in self.base.companions.items():
+                self.replaced[target] = self.base.values(source)
+                names.append(target)
             merged.config["tie_word_embeddings"] = False
             merged.tied = False
 
     def vocabulary(self, merged):
         """A resized vocabulary shows in the config."""
         for name, value in merged.values.items():
-            if name.endswith(("embed_tokens.weight", "wte.weight")):
+            if name == self.base.head or name.endswith(("embed_tokens.weight", "wte.weight")):
                 if value.shape[0] != self.base.config.get("vocab_size", value.shape[0]):
                     merged.config["vocab_size"] = value.shape[0]
 

@@ -88,13 +88,18 @@ def configure(cls, tied):
                 setattr(part, key, value)
             except Exception:  # noqa: BLE001 some are properties
                 continue
-        if isinstance(getattr(part, "layer_types", None), list):
+        if isinstance(vars(part).get("layer_types"), list):
             part.layer_types = part.layer_types[:2]
         for dropout in ("attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_first_dropout"):
             if hasattr(part, dropout):
                 setattr(part, dropout, 0.0)
         if tied is not None:
             part.tie_word_embeddings = tied
+    if config.model_type == "gpt_neo":
+        config.attention_types = [[["global", "local"], 1]]
+        config.attention_layers = ["global", "local"]
+    if config.model_type == "deepseek_v3":
+        config.num_key_value_heads = 4
     return config
 
 
