@@ -1,5 +1,6 @@
 import Problems
 import Safetensors
+import StrictJSON
 
 /// The factors of one adapted module or parameter.
 public struct AdapterModule: Sendable {
@@ -178,7 +179,10 @@ private struct AdapterAssembly {
                 "is what '\(original.module)' was before it was replaced, but it is not",
                 hint: "the file is incomplete: save the adapter again")
         }
-        for (slot, found) in parts.sorted(by: { ($0.key.path, $0.key.depth) < ($1.key.path, $1.key.depth) }) {
+        let order = { (a: Slot, b: Slot) in
+            a.path == b.path ? a.depth < b.depth : a.path.precedesNaturally(b.path)
+        }
+        for (slot, found) in parts.sorted(by: { order($0.key, $1.key) }) {
             assemble(slot, Dictionary(found.map { (Self.name($0.0), $0.1) }) { first, _ in first })
         }
         if modules.isEmpty && replacements.isEmpty && tokenRows.isEmpty && problems.isEmpty {

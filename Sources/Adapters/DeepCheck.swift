@@ -6,9 +6,24 @@ import Tensors
 
 /// Reads the data of an adapter, and of the base's tensors that it touches, for what headers cannot show.
 public enum DeepCheck {
+    /// Whether all deltas of `adapter` are zero and it has nothing but deltas.
+    static func changesNothing(_ adapter: Adapter) throws(Problem) -> Bool {
+        let hasMore =
+            !adapter.replacements.isEmpty || !adapter.tokenRows.isEmpty
+            || adapter.modules.contains { $0.magnitude != nil || $0.upBias != nil }
+        if hasMore || adapter.modules.isEmpty { return false }
+        for module in adapter.modules {
+            guard module.up.dtype.kernel != nil, module.down.dtype.kernel != nil else { return false }
+            if try TensorValues.isZero(adapter.file, module.up) { continue }
+            guard try TensorValues.isZero(adapter.file, module.down) else { return false }
+        }
+        return true
+    }
+
     /// Reads all tensors of `adapter`: values that are not finite are errors, a zero up projection is worth a warning.
     public static func problems(of adapter: Adapter, progress: (Int) -> Void = { _ in }) throws(Problem) -> [Problem] {
         var result: [Problem] = []
+        var zeros: [Problem] = []
         let ups = Set(adapter.modules.map(\.up.name))
         for tensor in adapter.file.header.tensors where tensor.dtype.kernel != nil {
             let found = try TensorValues.scan(adapter.file, tensor)
@@ -19,7 +34,7 @@ public enum DeepCheck {
                         "has \(found.nonFinite) of \(tensor.elementCount) values that are NaN or infinite",
                         hint: "training diverged or the file was damaged: use an earlier checkpoint of the adapter"))
             } else if found.allZero, ups.contains(tensor.name), tensor.elementCount > 0 {
-                result.append(
+                zeros.append(
                     Problem(
                         .warning, .incompatible, "zero-delta", file: adapter.file.path, tensor: tensor.name,
                         "is all zero \(tensor.shape), so this module changes nothing",
@@ -27,7 +42,9 @@ public enum DeepCheck {
             }
             progress(tensor.byteCount)
         }
-        return result
+        guard zeros.count > 1, zeros.count == ups.count, var all = zeros.first else { return result + zeros }
+        all.message = "is all zero, and so is lora_B of all \(ups.count) modules: none of them changes anything"
+        return result + [all]
     }
 
     /// Reads the base's tensors that any of `resolutions` touches.

@@ -6,6 +6,8 @@ import Tensors
 public struct LoadedInputs: Sendable {
     /// Codes of errors that the user may turn into warnings, since what happens then is defined.
     public static let allowable = ["base-changed", "not-targeted", "unknown-config-field", "unused-pattern"]
+    /// Codes of errors that only a merge can meet.
+    public static let allowableInMerge = (allowable + ["non-finite", "overflow", "zero-delta"]).sorted()
 
     /// One adapter, as far as it could be read.
     public struct Entry: Sendable {
@@ -100,12 +102,29 @@ public struct LoadedInputs: Sendable {
                 guard problem.severity == .error, allowed.contains(problem.code) else { return problem }
                 var lowered = problem
                 lowered.severity = .warning
+                lowered.hint = nil
                 return lowered
             }
             return Entry(operand: operand, adapter: adapter, resolution: resolution, problems: problems)
         } catch {
             return Entry(operand: operand, adapter: nil, resolution: nil, problems: [error])
         }
+    }
+
+    /// Says that no adapter was ever trained, if so: all deltas are zero and nothing else is in them.
+    ///
+    /// Reads the beginning of one factor of each pair, or all of it where it is zero.
+    public func untrained() throws(Problem) -> Problem? {
+        let adapters = entries.filter { $0.operand.weight != 0 }.compactMap(\.adapter)
+        guard let first = adapters.first?.modules.first else { return nil }
+        for adapter in adapters {
+            guard try DeepCheck.changesNothing(adapter) else { return nil }
+        }
+        let count = adapters.reduce(0) { $0 + $1.modules.count }
+        return Problem(
+            .incompatible, "zero-delta", file: adapters[0].file.path, tensor: first.up.name,
+            "is all zero, and so is every one of the \(count) deltas: the merged model would be the base",
+            hint: "an untrained adapter looks like this: is it the right checkpoint? --allow zero-delta merges it all the same")
     }
 
     /// Everything that was found, the base's problems first.

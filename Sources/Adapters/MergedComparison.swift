@@ -1,6 +1,7 @@
 import Files
 import Problems
 import Safetensors
+import StrictJSON
 import Tensors
 
 /// Holds a merged model against its base and adapters: a second, plain way to the same weights.
@@ -76,6 +77,30 @@ public struct MergedComparison: Sendable {
             }
             try compare(base, changes, merged.shards[place.shard].file, place.info, merged)
         }
+        for entry in merged.tensors where base.lookup(entry.info.name) == nil && updates[entry.info.name] == nil {
+            report(merged, entry.info.name, "is in the merged model, but neither in the base nor from an adapter")
+        }
+        compareConfig(base, merged, updates, unties: adapters.contains { $0.weight != 0 && $0.resolution.unties })
+    }
+
+    /// What a merge must have changed in config.json, since a loader goes by it.
+    private mutating func compareConfig(
+        _ base: Checkpoint, _ merged: Checkpoint, _ updates: [String: [(Adapter, Double, TensorUpdate)]], unties: Bool
+    ) {
+        guard let config = merged.config?.object else { return }
+        let text = config["text_config"]?.object
+        let isTied = (config["tie_word_embeddings"] ?? text?["tie_word_embeddings"]) == .bool(true)
+        if unties && isTied {
+            report(merged, nil, "says tie_word_embeddings: true in config.json, but embedding and head differ")
+        }
+        for change in updates.values.compactMap({ $0.first?.2 }) {
+            guard let rows = change.shape.first, let source = change.source.flatMap(base.lookup)?.info else { continue }
+            guard source.shape.first != rows, source.shape.count == 2 else { continue }
+            let said = (config["vocab_size"] ?? text?["vocab_size"])?.number?.int
+            guard let said, said != rows else { continue }
+            report(merged, nil, "says vocab_size \(said) in config.json, but the adapter makes it \(rows)")
+            return
+        }
     }
 
     private func same(
@@ -86,7 +111,7 @@ public struct MergedComparison: Sendable {
         return try TensorValues.equal(a, left, b, right, roundingTo: right.dtype)
     }
 
-    private mutating func report(_ merged: Checkpoint, _ name: String, _ message: String) {
+    private mutating func report(_ merged: Checkpoint, _ name: String?, _ message: String) {
         problems.append(
             Problem(
                 .incompatible, "not-this-merge", file: merged.path, tensor: name, message,
@@ -124,8 +149,24 @@ public struct MergedComparison: Sendable {
         largestRelative = max(largestRelative, relative)
         let step = Self.relativeStep(info.dtype)
         guard relative <= max(Self.tolerance, 2 * step) else {
-            return report(merged, info.name, "is up to \(relative) of its largest weight away from the merge")
+            let (far, allowed) = (Self.short(relative), Self.short(max(Self.tolerance, 2 * step)))
+            return report(
+                merged, info.name,
+                "is up to \(far) of its largest weight away from the merge, and rounding explains no more than \(allowed)")
         }
+    }
+
+    /// Three digits.
+    private static func short(_ number: Double) -> String {
+        guard number.isFinite, number != 0 else { return "\(number)" }
+        var unit = 1.0
+        while number / unit < 100 && unit > 1e-12 { unit /= 10 }
+        let digits = Int((number / unit).rounded())
+        var text = "\(digits)"
+        var places = 0
+        while unit < 0.99 { (unit, places) = (unit * 10, places + 1) }
+        while text.utf8.count <= places { text = "0" + text }
+        return places == 0 ? text : text.dropLast(places) + "." + text.suffix(places)
     }
 
     private static func relativeStep(_ dtype: DType) -> Double {

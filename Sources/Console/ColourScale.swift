@@ -32,14 +32,15 @@ struct ValueRange {
     init?(_ values: some Sequence<Double>, logarithmic: Bool) {
         let usable = values.filter { $0.isFinite && (!logarithmic || $0 > 0) }
         guard let least = usable.min(), let greatest = usable.max() else { return nil }
-        self.least = least
+        // From zero, so that noise among values of one size does not look like a pattern.
+        self.least = logarithmic ? least : min(0, least)
         self.greatest = greatest
         isLogarithmic = logarithmic
     }
 
     /// Where `value` lies, from 0 to 1.
     func place(_ value: Double) -> Double {
-        guard greatest > least else { return 0.5 }
+        guard greatest > least else { return greatest == 0 ? 0 : 0.5 }
         guard isLogarithmic else {
             // Halved, so that a range wider than the largest number does not overflow.
             return (value / 2 - least / 2) / (greatest / 2 - least / 2)

@@ -4,7 +4,7 @@ import Problems
 enum Diagnostics {
     /// The lines for `problems`: up to `cap` of each severity, then how many more there are.
     ///
-    /// A hint that several problems in a row share is given once, after the last of them.
+    /// A hint that several problems share is given once, after the last of them.
     static func lines(
         _ problems: [Problem], tool: String, cap: Int, quiet: Bool, json: Bool, colours: Bool
     ) -> [String] {
@@ -15,10 +15,11 @@ enum Diagnostics {
             if counts[problem.severity, default: 0] <= cap { shown.append(problem) }
         }
         var lines: [String] = []
+        var last: [String: Int] = [:]
+        for (index, problem) in shown.enumerated() { problem.hint.map { last[$0] = index } }
         for (index, problem) in shown.enumerated() {
             lines.append(line(problem, tool: tool, colours: colours))
-            let next = index + 1 < shown.count ? shown[index + 1].hint : nil
-            if let hint = problem.hint, !quiet, hint != next {
+            if let hint = problem.hint, !quiet, last[hint] == index {
                 lines.append(paint("hint:", "32", colours) + " " + escaped(hint))
             }
         }

@@ -60,6 +60,13 @@ extension String {
         return Self.text(head) + "…" + Self.text(tail.reversed())
     }
 
+    /// This text in at most `width` columns: what is too much is taken from the beginning.
+    func shortenedAtStart(to width: Int) -> String {
+        guard columns > width else { return self }
+        guard width > 1 else { return width == 1 ? "…" : "" }
+        return "…" + Self.text(Self.prefix(of: unicodeScalars.reversed(), columns: width - 1).reversed())
+    }
+
     private static func prefix(of scalars: some Sequence<Unicode.Scalar>, columns: Int) -> [Unicode.Scalar] {
         var used = 0
         return Array(

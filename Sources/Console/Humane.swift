@@ -40,9 +40,12 @@ public enum Humane {
 
     /// A fraction of one as a percentage of three digits: `12.3%`; what is not all is never `100%`.
     public static func percent(_ fraction: Double) -> String {
-        let text = significant(fraction * 100, digits: 3)
-        if fraction < 1 && (text == "100" || text == "1.00e+2") { return "99.9%" }
-        return text + "%"
+        // Enough digits to tell nearly all from all.
+        for digits in 3...9 {
+            let text = significant(fraction * 100, digits: digits)
+            if fraction >= 1 || fraction < 0.99 || Double(text) ?? 0 < 100 { return text + "%" }
+        }
+        return "99.99999%"
     }
 
     /// A span of time: `250 ms`, `12.3 s`, `2 min 5 s`, `1 h 2 min`.

@@ -3,7 +3,12 @@ public struct Table: Sendable {
     /// On which side the cells of a column stand.
     public enum Alignment: Sendable {
         case left, right
+        /// On the left; a name that must stay recognisable, so that where room is short its beginning goes.
+        case name
     }
+
+    /// Names of a layer's module mean nothing in fewer columns; lines that wrap are better then.
+    private static let shortestName = 32
 
     private let titles: [String]
     private let alignments: [Alignment]
@@ -35,9 +40,10 @@ public struct Table: Sendable {
             var line = ""
             for (column, cell) in row.enumerated() {
                 let width = widths[column]
-                let shown = cell.shortened(to: width)
+                let isName = alignments[column] == .name
+                let shown = isName ? cell.shortenedAtStart(to: width) : cell.shortened(to: width)
                 line += (column > 0 ? "  " : "")
-                line += alignments[column] == .left ? shown.padded(to: width) : shown.aligned(to: width)
+                line += alignments[column] == .right ? shown.aligned(to: width) : shown.padded(to: width)
             }
             while line.last == " " { line.removeLast() }
             text += line + "\n"
@@ -52,10 +58,10 @@ public struct Table: Sendable {
         }
         guard let limit else { return widths }
         let excess = widths.reduce(0, +) + 2 * (widths.count - 1) - limit
-        let lefts = widths.indices.filter { alignments[$0] == .left }
+        let lefts = widths.indices.filter { alignments[$0] != .right }
         if excess > 0, let widest = lefts.max(by: { widths[$0] < widths[$1] }) {
-            // Below a dozen columns names mean nothing any more; lines that wrap are better then.
-            widths[widest] = max(min(12, widths[widest]), titles[widest].columns, widths[widest] - excess)
+            let least = alignments[widest] == .name ? Self.shortestName : 12
+            widths[widest] = max(min(least, widths[widest]), titles[widest].columns, widths[widest] - excess)
         }
         return widths
     }

@@ -87,7 +87,7 @@ public final class Terminal: Sendable {
         guard failure != 0, failure != Posix.brokenPipe else { return }
         throw Problem(
             .io, "stdout-failed", "cannot write to standard output: \(Posix.reason(failure))",
-            hint: "the output that was written is incomplete")
+            hint: "what was printed is incomplete; files that were written are not affected")
     }
 
     /// Whether nobody reads stdout any more: a tool that only prints may stop.

@@ -159,7 +159,7 @@ public final class StagedOutput: Sendable {
     }
 
     /// Refuses a target that exists, or that `replacing` would destroy more than an output of this kind.
-    private static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
+    public static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
         guard let kind = Directory.kind(of: path) else {
             // A link to nothing takes the name, too; it must not show only when the work is done.
             guard Directory.isTaken(path) else { return }
@@ -169,7 +169,8 @@ public final class StagedOutput: Sendable {
         }
         guard replacing else {
             throw Problem(
-                .output, "exists", file: path, "exists already", hint: "choose another name, or replace it with --force"
+                .output, "exists", file: path, "exists already",
+                hint: "choose another name, or replace it with --force"
             )
         }
         let fits = kind == (shape == .directory ? .directory : .file)

@@ -1,4 +1,5 @@
 import CKernels
+import Safetensors
 
 /// What rounding did to the change of one tensor.
 public struct TensorLoss: Sendable {
@@ -8,6 +9,8 @@ public struct TensorLoss: Sendable {
     public let modules: [String]
     /// `delta`, `replaced`, `rows`, `new` or `cast`.
     public let kind: String
+    /// The type that it was rounded to.
+    public let dtype: DType
     /// Elements of the tensor.
     public let elements: Int
     /// ‖D‖ / ‖W‖, by Frobenius norms.
@@ -31,6 +34,7 @@ public struct TensorLoss: Sendable {
         } else {
             kind = tensor.terms.isEmpty && tensor.additions.isEmpty ? (tensor.rows.isEmpty ? "cast" : "rows") : "delta"
         }
+        dtype = tensor.dtype
         elements = Int(stats.elements)
         relativeSize = stats.weight2 > 0 ? (stats.delta2 / stats.weight2).squareRoot() : 0
         changes = stats.nonzero

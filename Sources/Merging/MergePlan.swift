@@ -67,6 +67,29 @@ public struct MergePlan: Sendable {
         }
     }
 
+    /// What the user should know of the inputs together: a base that is a merge already, an adapter that is named twice.
+    public var remarks: [Problem] {
+        var result: [Problem] = []
+        if let earlier = RecordedMerge(of: base), !earlier.adapters.isEmpty {
+            let names = earlier.adapters.map { $0.name + ($0.weight == 1 ? "" : ":\($0.weight)") }
+            result.append(
+                Problem(
+                    .note, .incompatible, "merged-base", file: base.path,
+                    "is itself a merge with \(names.joined(separator: ", ")), which stays in it"))
+        }
+        for (at, input) in inputs.enumerated() where input.weight != 0 {
+            let isSecond = inputs[..<at].contains {
+                $0.weight != 0 && $0.adapter.file.file.identity == input.adapter.file.file.identity
+            }
+            guard isSecond else { continue }
+            result.append(
+                Problem(
+                    .warning, .incompatible, "adapter-twice", file: input.adapter.path,
+                    "is named twice, so that its delta counts twice: the weights add up"))
+        }
+        return result
+    }
+
     /// Tensors in the base's files; new ones come last in the last file.
     private static func keep(_ tensors: [PlannedTensor], base: Checkpoint) -> [(name: String, tensors: [PlannedTensor])]
     {

@@ -23,9 +23,13 @@ struct OutputDocuments {
     func files() throws(Problem) -> (files: [(name: String, bytes: [UInt8])], notes: [Problem]) {
         var result: [String: [UInt8]] = [:]
         var notes: [Problem] = []
-        guard let directory = plan.base.directory else { return ([], []) }
+        guard let directory = plan.base.directory else { return ([], loneFile) }
         for entry in try directory.entries() {
             if Self.weightSuffixes.contains(where: { entry.name.hasSuffix($0) }) { continue }
+            if entry.name == "adapter_config.json" {
+                notes.append(ofAnotherAdapter(directory))
+                continue
+            }
             guard entry.kind == .file, entry.size <= Self.largest else {
                 notes.append(skipped(entry, directory))
                 continue
@@ -36,6 +40,24 @@ struct OutputDocuments {
         notes += try adoptTokenizer(&result)
         if plan.hasIndex { result["model.safetensors.index.json"] = try index() }
         return (result.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, notes)
+    }
+
+    /// Without its weights, which are not copied, the config would make loaders look for them.
+    private func ofAnotherAdapter(_ directory: Directory) -> Problem {
+        Problem(
+            .note, .incompatible, "not-copied", file: directory.path(of: "adapter_config.json"),
+            "belongs to an adapter that lies beside the base, and was not copied")
+    }
+
+    /// A base that was named by its file brings no config along.
+    private var loneFile: [Problem] {
+        guard plan.base.config != nil else { return [] }
+        return [
+            Problem(
+                .warning, .incompatible, "not-copied", file: plan.base.path,
+                "was named as a file, so the config.json and tokenizer beside it were not copied",
+                hint: "name its directory as BASE, and the output is a model that loads")
+        ]
     }
 
     private func skipped(_ entry: DirectoryEntry, _ directory: Directory) -> Problem {

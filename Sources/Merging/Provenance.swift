@@ -52,7 +52,11 @@ struct Provenance: Sendable {
     func metadata(over own: [(key: String, value: String)]?, digests found: Digests?) -> [(key: String, value: String)]
     {
         var result = (own ?? [("format", "pt")]).filter { !$0.key.hasPrefix("adapterkit.") }
-        let adapters = inputs.enumerated().map { at, input in
+        let earlier = own?.first { $0.key == "adapterkit.adapters" }.flatMap { entry -> [JSONValue]? in
+            guard case .array(let items)? = try? JSONValue.parse(Array(entry.value.utf8)) else { return nil }
+            return items
+        }
+        let adapters = (earlier ?? []) + inputs.enumerated().map { at, input in
             JSONValue.object(
                 JSONObject([
                     ("name", .string(input.path)), ("sha256", .string(found?.adapters[at] ?? Self.blank)),

@@ -170,6 +170,11 @@ final class TensorJob: Sendable {
         } else {
             hasDelta = false
         }
+        if needsRowRests {
+            if !hasDelta { clearDelta(block, buffers) }
+            hasDelta = true
+            try addRowRests(block, buffers)
+        }
         if let table = tensor.scales {
             return try unsafe scaled(block, buffers, weights, result, table, &stats)
         }
@@ -274,9 +279,13 @@ final class TensorJob: Sendable {
         return zip(m, sums).map { $0 / $1.squareRoot() }
     }
 
-    private func addVectors(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
+    private func clearDelta(_ block: Block, _ buffers: BlockBuffers) {
         buffers.reserveDelta(block.rows.count * view.columns)
         for at in 0..<block.rows.count * view.columns { unsafe buffers.delta[at] = 0 }
+    }
+
+    private func addVectors(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
+        clearDelta(block, buffers)
         for addition in tensor.additions {
             let file = environment.inputs[addition.input].adapter.file
             let values = try TensorValues.doubles(try file.read(addition.tensor), addition.tensor.dtype)
@@ -316,6 +325,33 @@ final class TensorJob: Sendable {
             }
             row = end
         }
+    }
+
+    /// Whether replaced rows, which were rounded to the source's type, are rounded once more.
+    private var needsRowRests: Bool {
+        !tensor.rows.isEmpty && (!tensor.terms.isEmpty || tensor.source.info.dtype != tensor.dtype)
+    }
+
+    /// Adds to D what rounding took from replaced rows, so that they too are rounded once.
+    private func addRowRests(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
+        let dtype = tensor.source.info.dtype
+        for entry in tensor.rows where entry.rows.tensor.dtype != dtype {
+            for (at, row) in entry.rows.rows.enumerated() where block.rows.contains(row) {
+                let exact = try rowValues(entry, at)
+                let rounded = try TensorValues.doubles(TensorValues.rounded(exact, to: dtype), dtype)
+                let start = (row - block.rows.lowerBound) * view.columns
+                for column in exact.indices where rounded[column].isFinite {
+                    unsafe buffers.delta[start + column] += exact[column] - rounded[column]
+                }
+            }
+        }
+    }
+
+    private func rowValues(_ entry: (input: Int, rows: TokenRows), _ at: Int) throws(Problem) -> [Double] {
+        let info = entry.rows.tensor
+        let width = view.columns * info.dtype.bits / 8
+        let file = environment.inputs[entry.input].adapter.file
+        return try TensorValues.doubles(file.read(info, bytes: at * width..<(at + 1) * width), info.dtype)
     }
 
     /// Puts replacement rows into a block of weights, rounded once to the weights' type.

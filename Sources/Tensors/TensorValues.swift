@@ -114,6 +114,16 @@ public enum TensorValues {
         return true
     }
 
+    /// Whether all values are zero; reads no further than the first that is not.
+    public static func isZero(_ file: SafetensorsFile, _ tensor: TensorInfo) throws(Problem) -> Bool {
+        var isZero = true
+        try forEachPiece(file, tensor) { (values) throws(Problem) in
+            isZero = values.allSatisfy { $0 == 0 }
+            return isZero
+        }
+        return isZero
+    }
+
     /// How many values are NaN or infinite, and whether all are zero.
     public static func scan(_ file: SafetensorsFile, _ tensor: TensorInfo) throws(Problem) -> (
         nonFinite: Int, allZero: Bool

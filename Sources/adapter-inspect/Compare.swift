@@ -73,7 +73,7 @@ struct ComparisonReport {
 
     private func table(_ modules: ArraySlice<FunctionComparison.Module>) -> Table {
         var table = Table(columns: [
-            ("module", .left), ("distance", .right), ("cosine", .right), ("norm", .right), ("other norm", .right),
+            ("module", .name), ("distance", .right), ("cosine", .right), ("norm", .right), ("other norm", .right),
             ("verdict", .left),
         ])
         for module in modules {

@@ -89,6 +89,11 @@ enum InspectTool {
             throw Problem(.usage, "compare-alone", "--compare goes with neither --norms nor --plot")
         }
         if let plot = arguments.value("plot") {
+            guard plot.hasSuffix(".svg") else {
+                throw Problem(
+                    .usage, "bad-plot", "'\(plot)' does not end in .svg, but the picture is an SVG",
+                    hint: "write --plot \(plot.split(separator: ".").first.map(String.init) ?? "norms").svg")
+            }
             try requireSeparate(output: plot, from: arguments.operands + arguments.values("base"))
             guard Directory.kind(of: plot) == nil || arguments.flag("force") else {
                 throw Problem(.output, "output-exists", file: plot, "exists already", hint: "replace it with --force")
@@ -105,13 +110,19 @@ enum InspectTool {
         }
         var problems: [Problem] = []
         var documents: [JSON] = []
-        for (index, path) in arguments.operands.enumerated() {
-            if index > 0, !terminal.json { terminal.print() }
+        var hasShown = false
+        for path in arguments.operands {
             do {
                 let view = try View(path: path, arguments: arguments, base: base, terminal: terminal)
-                terminal.report(view.problems)
+                terminal.report(view.problems + view.remarks)
                 problems += view.problems
-                if terminal.json { documents.append(view.document) } else { view.show(on: terminal) }
+                if terminal.json {
+                    documents.append(view.document)
+                } else {
+                    if hasShown { terminal.print() }
+                    hasShown = true
+                    view.show(on: terminal)
+                }
                 if let plot = arguments.value("plot") {
                     try view.plot(to: plot, replacing: arguments.flag("force"))
                     terminal.note("the picture is in '\(plot)'")

@@ -118,7 +118,7 @@ struct TensorList {
     var table: Table {
         let hasFiles = rows.contains { $0.name != nil }
         var table = Table(
-            columns: [("tensor", .left), ("dtype", .left), ("shape", .left), ("bytes", .right), ("offset", .right)]
+            columns: [("tensor", .name), ("dtype", .left), ("shape", .left), ("bytes", .right), ("offset", .right)]
                 + (hasFiles ? [("file", .left)] : []))
         for (info, file, name) in rows {
             table.add(

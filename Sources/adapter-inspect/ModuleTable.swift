@@ -127,7 +127,7 @@ struct ModuleTable {
     private(set) var table: Table
 
     init(_ facts: AdapterFacts, norms: ModuleNorms?, isFull: Bool) {
-        var columns: [(title: String, align: Table.Alignment)] = [("module", .left)]
+        var columns: [(title: String, align: Table.Alignment)] = [("module", .name)]
         columns +=
             isFull
             ? [

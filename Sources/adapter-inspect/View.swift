@@ -42,6 +42,18 @@ struct View {
         }
     }
 
+    /// Options that have nothing to say of this path.
+    var remarks: [Problem] {
+        guard case .checkpoint = subject, showsModules || showsNorms else { return [] }
+        let options = [showsModules ? "--modules" : nil, showsNorms ? "--norms" : nil].compactMap { $0 }
+        return [
+            Problem(
+                .warning, .usage, "option-unused", file: path,
+                "is no adapter, so \(options.joined(separator: " and ")) " + (options.count == 1 ? "has" : "have")
+                    + " nothing to show", hint: "--tensors lists what is in it")
+        ]
+    }
+
     /// The members of `--json` for this path.
     var document: JSON {
         var members: [(String, JSON)] = [("path", .string(path))]

@@ -9,6 +9,8 @@ struct MergeSummary {
     let report: LossReport
     let seconds: Double
     let digests: [(name: String, digest: String)]
+    /// Codes that count as warnings.
+    let allowed: Set<String>
 
     /// Losses that the user should not overlook.
     var warnings: [Problem] {
@@ -18,25 +20,51 @@ struct MergeSummary {
             result.append(
                 Problem(
                     .warning, .incompatible, "update-lost", file: path, tensor: first.name,
-                    "lost \(Humane.percent(first.swallowed)) of its changes to rounding, and so did "
-                        + "\(lost.count - 1) more tensors: the merged model will act less like base plus adapter",
+                    "lost \(Humane.percent(first.swallowed)) of its changes to rounding"
+                        + (lost.count > 1 ? ", and so did \(Humane.count(lost.count - 1, "other tensor"))" : "")
+                        + ": the merged model will act less like base plus adapter",
                     hint: "merge into float32 with --dtype float32, or serve the adapter unmerged"))
         }
-        if report.overflows > 0, let first = report.tensors.first(where: { $0.overflows > 0 }) {
+        return result + broken
+    }
+
+    /// Weights that are no numbers any more; without `--allow` they keep the output from appearing.
+    var broken: [Problem] {
+        var result: [Problem] = []
+        let large = report.tensors.filter { $0.overflows > 0 }
+        if let first = large.first {
+            let clamped = first.dtype.bits == 8
+            let range = first.dtype == .f16 ? "--dtype bfloat16 or float32 has the range, or is" : "is"
             result.append(
-                Problem(
-                    .warning, .incompatible, "overflow", file: path, tensor: first.name,
-                    "\(Humane.count(report.overflows)) weights became too large for their dtype",
-                    hint: "is the adapter's scale right? --dtype bfloat16 or float32 has the range"))
+                problem(
+                    clamped ? .warning : severity("overflow"), "overflow", first.name,
+                    "\(weights(large) { $0.overflows }) became too large for \(first.dtype.rawValue) and "
+                        + (clamped ? "have its largest number" : "are infinite"),
+                    hint: "\(range) the adapter's scale or weight too large?"))
         }
-        if report.nonFinite > 0, let first = report.tensors.first(where: { $0.nonFinite > 0 }) {
+        let odd = report.tensors.filter { $0.nonFinite > 0 }
+        if let first = odd.first {
             result.append(
-                Problem(
-                    .warning, .incompatible, "non-finite", file: path, tensor: first.name,
-                    "\(Humane.count(report.nonFinite)) weights are NaN or infinite because an input was",
-                    hint: "adapter-verify --deep tells which"))
+                problem(
+                    severity("non-finite"), "non-finite", first.name,
+                    "\(weights(odd) { $0.nonFinite }) are NaN or infinite because an input was",
+                    hint: "adapter-verify --deep tells which; --allow non-finite writes them all the same"))
         }
         return result
+    }
+
+    private func severity(_ code: String) -> Problem.Severity { allowed.contains(code) ? .warning : .error }
+
+    private func weights(_ tensors: [TensorLoss], _ count: (TensorLoss) -> Int) -> String {
+        let more = tensors.count > 1 ? ", and \(Humane.count(tensors.dropFirst().reduce(0) { $0 + count($1) })) in "
+            + Humane.count(tensors.count - 1, "other tensor") + "," : ""
+        return Humane.count(count(tensors[0]), "weight") + more
+    }
+
+    private func problem(
+        _ severity: Problem.Severity, _ code: String, _ tensor: String, _ message: String, hint: String
+    ) -> Problem {
+        Problem(severity, .incompatible, code, file: path, tensor: tensor, message, hint: hint)
     }
 
     /// Prints the result on stdout and the short form of the loss report on stderr.

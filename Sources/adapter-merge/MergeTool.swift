@@ -29,7 +29,7 @@ enum MergeTool {
             Option("dry-run", short: "n", help: "Show what would be written, and what it needs, and stop."),
             Option(
                 "dtype", value: "TYPE", help: "Cast all floating-point weights to this type.",
-                choices: ["float64", "float32", "float16", "bfloat16"]),
+                choices: ["float64", "float32", "float16", "bfloat16", "f64", "f32", "f16", "bf16"]),
             Option(
                 "max-shard-size", value: "SIZE",
                 help:
@@ -41,7 +41,7 @@ enum MergeTool {
                 help: "Record SHA-256 of base and output, and write SHA256SUMS. Takes about as long as merging."),
             Option(
                 "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
-                choices: LoadedInputs.allowable),
+                choices: LoadedInputs.allowableInMerge),
             Option("threads", short: "t", value: "N", help: "Use N threads; by default one for each CPU."),
         ],
         operands: [
@@ -74,6 +74,7 @@ enum MergeTool {
             let threads =
                 try arguments.int("threads", in: 1...1024) ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             if arguments.flag("dry-run") {
+                try StagedOutput.checkTarget(path: path, shape: shape(of: path), replacing: arguments.flag("force"))
                 try DryRun(plan: plan, path: path, threads: threads).show(on: terminal)
                 return 0
             }
@@ -88,17 +89,28 @@ enum MergeTool {
         try StagedOutput.split(path)
         try requireSeparate(output: path, from: [base] + operands.map(\.path))
         if let report = arguments.value("report") {
+            guard report != "-" else {
+                throw Problem(
+                    .usage, "bad-report", "--report needs the name of a file", hint: "--json prints the same on stdout")
+            }
             try requireSeparate(output: report, from: [base] + operands.map(\.path))
             try requireOutside(report: report, output: path)
         }
         let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
         terminal.report(ProblemList(inputs.problems))
+        if var problem = try inputs.untrained() {
+            guard arguments.values("allow").contains("zero-delta") else { throw problem }
+            problem.severity = .warning
+            problem.hint = nil
+            terminal.report(problem)
+        }
         var options = MergeOptions(version: adapterKitVersion)
         options.dtype = arguments.value("dtype").flatMap { dtypes[$0] }
         options.maxShardSize = try arguments.bytes("max-shard-size")
         options.digests = arguments.flag("digests")
         let plan = try MergePlan(inputs, options: options)
+        terminal.report(plan.remarks)
         return try shape(of: path) == .file ? plan.renamed(to: name(of: path)) : plan
     }
 
@@ -124,7 +136,10 @@ enum MergeTool {
         }
     }
 
-    private static let dtypes: [String: DType] = ["float64": .f64, "float32": .f32, "float16": .f16, "bfloat16": .bf16]
+    private static let dtypes: [String: DType] = [
+        "float64": .f64, "float32": .f32, "float16": .f16, "bfloat16": .bf16, "f64": .f64, "f32": .f32, "f16": .f16,
+        "bf16": .bf16,
+    ]
 
     private static func merge(
         _ plan: MergePlan, _ arguments: Arguments, _ path: String, _ threads: Int, _ terminal: Terminal
@@ -143,16 +158,19 @@ enum MergeTool {
         let notes =
             shape(of: path) == .file ? [] : try Merger.writeDocuments(of: plan, to: output, digests: result.digests)
         try checkInterrupted()
-        try output.commit()
-        progress.finish()
         let summary = MergeSummary(
-            plan: plan, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests)
+            plan: plan, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests,
+            allowed: Set(arguments.values("allow")))
+        let isBroken = ProblemList(summary.broken).hasErrors
+        if !isBroken { try output.commit() }
+        progress.finish()
         terminal.report(notes)
-        terminal.report(summary.warnings)
         if let report {
             try report.write(name(of: report.path), Array((summary.document.pretty + "\n").utf8))
             try report.commit()
         }
+        if isBroken { throw ProblemList(summary.warnings) }
+        terminal.report(summary.warnings)
         summary.show(on: terminal)
         return 0
     }

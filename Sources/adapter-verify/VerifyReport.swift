@@ -7,24 +7,34 @@ extension VerifyTool {
     /// A line for each adapter, and one on the merged model.
     static func summary(_ inputs: LoadedInputs, _ problems: [Problem], _ comparison: MergedComparison?) -> [String] {
         var lines: [String] = []
-        let isFine = !problems.contains { $0.severity == .error }
         for entry in inputs.entries {
             let name = escaped(entry.operand.path)
             let own = entry.problems.filter { $0.severity == .error }.count
             let files = Set(
                 [entry.adapter?.file.path, entry.adapter?.configPath, entry.adapter?.path].compactMap { $0 })
             let errors = max(own, problems.count { $0.severity == .error && $0.file.map(files.contains) == true })
-            if entry.resolution == nil || errors > 0 {
+            if entry.adapter == nil {
+                lines.append("\(name): cannot be read")
+            } else if errors > 0 {
                 lines.append("\(name): does not fit: \(counted(problems, inputs, entry))")
             } else if let adapter = entry.adapter, let resolution = entry.resolution {
                 lines.append("\(name): fits: " + fit(adapter, resolution))
+            } else {
+                lines.append("\(name): not checked, since the base cannot be read")
             }
         }
-        if inputs.entries.isEmpty || (!isFine && inputs.baseProblems.contains { $0.severity == .error }) {
-            lines.append("the base has problems of its own; see above")
+        let base = inputs.base.map { escaped($0.path) }
+        if inputs.baseProblems.contains(where: { $0.severity == .error }) || isDamaged(inputs, problems) {
+            lines.append((base.map { $0 + ": " } ?? "") + "the base has problems of its own; see above")
         }
-        if let comparison, comparison.problems.isEmpty { lines.append(comparison.sentence) }
+        if let comparison { lines.append(comparison.sentence) }
         return lines
+    }
+
+    /// Whether reading the base's data showed something wrong.
+    private static func isDamaged(_ inputs: LoadedInputs, _ problems: [Problem]) -> Bool {
+        let files = Set(inputs.base?.shards.map(\.file.path) ?? [])
+        return problems.contains { $0.severity == .error && $0.code == "non-finite" && $0.file.map(files.contains) == true }
     }
 
     private static func fit(_ adapter: Adapter, _ resolution: Resolution) -> String {
@@ -71,6 +81,9 @@ extension MergedComparison {
     /// In one line.
     var sentence: String {
         let exact = elements == 0 ? 1 : Double(exact) / Double(elements)
+        if !problems.isEmpty {
+            return "the merged model is not the base plus the adapter: \(Humane.count(problems.count, "difference")), see above"
+        }
         return "the merged model is the base plus the adapter: \(Humane.count(tensors)) changed tensors, "
             + "\(Humane.percent(exact)) of their \(Humane.count(elements)) weights equal to the last bit, "
             + "largest distance \(largestSteps) \(largestSteps == 1 ? "step" : "steps") of the dtype"

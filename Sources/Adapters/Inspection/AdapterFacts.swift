@@ -25,9 +25,29 @@ public struct AdapterFacts: Sendable {
         let found = adapter.problems + ScaleResolver(config: adapter.config, file: adapter.configPath).problems
         obstacles = found.filter { Self.soundCodes.contains($0.code) }
         let variants = obstacles.contains { $0.code != "base-changed" && $0.code != "unknown-config-field" }
-        problems = found.filter { problem in
+        let own = found.filter { problem in
             // The tensors of an unknown variant are not to be judged by the rules of LoRA.
             !Self.soundCodes.contains(problem.code) && !(variants && problem.code == "foreign-tensor")
+        }
+        problems = own + (variants || !own.isEmpty ? [] : Self.ranks(of: modules, adapter))
+    }
+
+    /// Modules whose factors have another rank than the config says, or two.
+    private static func ranks(of modules: [ModuleFacts], _ adapter: Adapter) -> [Problem] {
+        modules.filter { $0.kind != .experts && $0.kind != .parameter }.compactMap { facts in
+            let (a, b) = (facts.module.down, facts.module.up)
+            guard a.shape.count >= 2, b.shape.count >= 2 else { return nil }
+            let (own, other, said) = (a.shape[0], b.shape[1], facts.rank)
+            if own == said && other == said { return nil }
+            // Factors of convolutions in groups have less.
+            if own == said, b.shape.count > 2, other > 0, own % other == 0 { return nil }
+            let what =
+                own == other
+                ? "shape \(a.shape) has rank \(own), but the config says rank \(said)"
+                : "shape \(a.shape) does not go with \(b.shape) of '\(b.name)' at rank \(said)"
+            return Problem(
+                .incompatible, "rank-mismatch", file: adapter.file.path, tensor: a.name, what,
+                hint: "adapter-verify BASE ADAPTER tells more")
         }
     }
 

@@ -123,6 +123,12 @@ public struct RecordedMerge: Sendable, Equatable {
         baseFiles = (parse("adapterkit.base_sha256")?.object?.entries ?? []).map { ($0.key, $0.value.string ?? "") }
     }
 
+    /// Reads what the first file of `base` says.
+    public init?(of base: Checkpoint) {
+        guard let pairs = base.shards.first?.file.header.metadata else { return nil }
+        self.init(Dictionary(pairs.map { ($0.key, $0.value) }) { first, _ in first })
+    }
+
     /// Compares all that was recorded.
     public static func == (a: RecordedMerge, b: RecordedMerge) -> Bool {
         a.version == b.version && a.base == b.base && a.adapters == b.adapters
