@@ -22,6 +22,10 @@ public struct AdapterModule: Sendable {
     /// adds and then merges again, in training as in merging (`tuners/lora/layer.py`, 0.21.2).
     public let repetitions: Int
 
+    /// The path that rank and alpha patterns are matched with: PEFT gives the output projection inside an attention module
+    /// the rank and alpha of that module.
+    var patternPath: String { repetitions > 1 ? String(path.dropLast(".out_proj".utf8.count)) : path }
+
     /// The rank that the tensors have; for experts, all ranks together.
     public var tensorRank: Int { down.shape.first ?? 0 }
 }

@@ -49,12 +49,12 @@ struct BaseNames {
         return sharedHead.embedding.name
     }
 
-    /// Whether the base has a tensor of exactly this name, stored or shared.
-    func has(_ name: String) -> Bool { checkpoint.lookup(name) != nil || aliases[name] != nil }
+    /// The base's tensor of exactly this name, stored or shared.
+    func exact(_ name: String) -> TensorInfo? { checkpoint.lookup(name)?.info ?? aliases[name] }
 
     /// Looks `name` up; `fits` tells whether a tensor is possible.
     func find(_ name: String, fits: (TensorInfo) -> Bool) -> Answer {
-        if let exact = checkpoint.lookup(name)?.info ?? aliases[name] {
+        if let exact = exact(name) {
             return fits(exact) ? .found(exact) : .wrongShape([exact])
         }
         let tail = Self.tail(name)

@@ -110,7 +110,7 @@ struct ConfigChecks {
                 guard let dot = entry.info.name.lastIndex(of: ".") else { return false }
                 return Self.contains(String(entry.info.name[..<dot]), name)
             }
-            return isStored || resolver.names.has(name + ".weight")
+            return isStored || resolver.names.exact(name + ".weight") != nil
         }
         return absent.map { name in
             make(

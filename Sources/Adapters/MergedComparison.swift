@@ -49,15 +49,17 @@ public struct MergedComparison: Sendable {
                 return (own.isEmpty ? all.filter { $0.name == shared } : own).map { (entry.adapter, entry.weight, $0) }
             }
         }
+        let scaled = Self.dequantized(base, merged)
         for entry in base.tensors {
             guard let place = merged.lookup(entry.info.name) else {
+                if scaled.scales.contains(entry.info.name) { continue }
                 report(merged, entry.info.name, "is missing in the merged model")
                 continue
             }
             let file = merged.shards[place.shard].file
             progress(place.info.byteCount)
-            if let changes = updates[entry.info.name] {
-                try compare(base, changes, file, place.info, merged)
+            if updates[entry.info.name] != nil || scaled.weights.contains(entry.info.name) {
+                try compare(base, updates[entry.info.name] ?? [], file, place.info, merged)
             } else {
                 let own = base.shards[entry.shard].file
                 guard place.info.shape == entry.info.shape,
@@ -81,6 +83,20 @@ public struct MergedComparison: Sendable {
             report(merged, entry.info.name, "is in the merged model, but neither in the base nor from an adapter")
         }
         compareConfig(base, merged, updates, unties: adapters.contains { $0.weight != 0 && $0.resolution.unties })
+    }
+
+    /// The 8-bit weights of the base that are stored in a wider type, and the scales that these do without.
+    private static func dequantized(_ base: Checkpoint, _ merged: Checkpoint) -> (weights: Set<String>, scales: Set<String>) {
+        var result: (weights: Set<String>, scales: Set<String>) = ([], [])
+        for entry in base.tensors where entry.info.dtype.kernel != nil && entry.info.dtype.bits == 8 {
+            let name = entry.info.name
+            guard let info = merged.lookup(name)?.info, info.dtype.bits > 8 else { continue }
+            result.weights.insert(name)
+            let module = name.split(separator: ".").dropLast().joined(separator: ".")
+            result.scales.formUnion(StoredScales.names(of: name))
+            result.scales.formUnion(["input_scale", "activation_scale", "input_scale_inv"].map { module + "." + $0 })
+        }
+        return result
     }
 
     /// What a merge must have changed in config.json, since a loader goes by it.
@@ -127,7 +143,7 @@ public struct MergedComparison: Sendable {
         guard info.dtype.kernel != nil else {
             return report(merged, info.name, "is \(info.dtype.rawValue), which no merge gives")
         }
-        let expected = try Expectation(base: base, changes: changes).values
+        let expected = try Expectation(base: base, name: info.name, changes: changes, isScaled: info.dtype.bits == 8).values
         guard expected.count == info.elementCount else {
             return report(merged, info.name, "has shape \(info.shape), which is not that of the merge")
         }
@@ -201,13 +217,17 @@ public struct MergedComparison: Sendable {
 private struct Expectation {
     let values: [Double]
 
-    init(base: Checkpoint, changes: [(Adapter, Double, TensorUpdate)]) throws(Problem) {
+    /// - Parameter isScaled: whether the result is stored with the scales of the base.
+    init(
+        base: Checkpoint, name: String, changes: [(Adapter, Double, TensorUpdate)], isScaled: Bool
+    ) throws(Problem) {
         var start: [Double] = []
         var scales: [Double]?
-        if let source = changes.first?.2.source, let place = base.lookup(source) {
+        if let source = changes.isEmpty ? name : changes.first?.2.source, let place = base.lookup(source) {
             let info = place.info
             start = try TensorValues.doubles(base.shards[place.shard].file.read(info), info.dtype)
-            if info.dtype.bits == 8, changes.contains(where: { !$0.2.terms.isEmpty && $0.2.replacement == nil }) {
+            let hasTerms = changes.contains { !$0.2.terms.isEmpty && $0.2.replacement == nil }
+            if info.dtype.bits == 8, hasTerms || !isScaled {
                 scales = try StoredScales(base: base, of: info)?.perElement()
             }
         }
@@ -239,7 +259,7 @@ private struct Expectation {
                 Self.applyDoRA(&start, pristine, delta, m, term)
             }
         }
-        if let scales { for at in start.indices { start[at] /= scales[at] } }
+        if let scales, isScaled { for at in start.indices { start[at] /= scales[at] } }
         values = start
     }
 

@@ -28,8 +28,8 @@ struct ModulePattern {
     private static func compile(_ pattern: String, source: String) throws(Problem) -> Regex<AnyRegexOutput> {
         guard isModest(pattern) else {
             throw Problem(
-                .malformed, "bad-pattern",
-                "the pattern '\(source.excerpt)' is too long, or repeats something that repeats",
+                .incompatible, "bad-pattern",
+                "the pattern '\(source.excerpt)' is too long, repeats something that repeats, or has sets within sets",
                 hint: "write it in the config with plain names or simpler syntax")
         }
         do {
@@ -38,14 +38,15 @@ struct ModulePattern {
             return try Regex(pattern).wordBoundaryKind(.simple)
         } catch {
             throw Problem(
-                .malformed, "bad-pattern",
+                .incompatible, "bad-pattern",
                 "the pattern '\(source.excerpt)' is no regular expression that can be understood here",
                 hint: "write it in the config with plain names or simpler syntax")
         }
     }
 
-    /// Whether the regex engine can take the pattern: it recurses where sets stand in sets, and backtracks without end
-    /// where a repeated group repeats something inside, as `(a+)+` does.
+    /// Whether the regex engine can take the pattern, and takes it as Python does: it recurses where sets stand in sets,
+    /// which to Python are plain characters, and backtracks without end where a repeated group repeats something inside,
+    /// as `(a+)+` does.
     private static func isModest(_ pattern: String) -> Bool {
         let bytes = Array(pattern.utf8)
         guard bytes.count <= largestPattern else { return false }
@@ -56,7 +57,12 @@ struct ModulePattern {
         while at < bytes.count {
             switch bytes[at] {
             case UInt8(ascii: "\\"): at += 1
-            case UInt8(ascii: "["): sets += 1
+            case UInt8(ascii: "["):
+                sets += 1
+                if sets > 1 { return false }
+            case let byte where sets > 0 && "&-~|".utf8.contains(byte):
+                // Operators on sets, to this engine.
+                if at + 1 < bytes.count, bytes[at + 1] == byte { return false }
             case UInt8(ascii: "]"): sets = max(0, sets - 1)
             case UInt8(ascii: "(") where sets == 0: groups.append(false)
             case UInt8(ascii: ")") where sets == 0 && groups.count > 1:
@@ -67,7 +73,6 @@ struct ModulePattern {
             case let byte where sets == 0 && "*+{".utf8.contains(byte): groups[groups.count - 1] = true
             default: break
             }
-            if sets > deepestSet { return false }
             at += 1
         }
         return true
@@ -76,7 +81,6 @@ struct ModulePattern {
     /// No module's path comes near this length, and time grows faster than it.
     private static let longestPath = 1024
     private static let largestPattern = 1 << 16
-    private static let deepestSet = 16
 
     /// Whether the pattern matches `path`.
     func matches(_ path: String) -> Bool {

@@ -131,6 +131,7 @@ public struct PEFTConfig: Sendable {
         taskType = from.text("task_type")
         version = from.text("peft_version")
         guard type == "LORA" else { return }
+        for key in ["r", "lora_alpha"] where fields[key] == .null { from.report(key, "is null") }
         if rank <= 0 { from.report("r", "is \(rank), but a rank is at least 1") }
         for (key, value) in rankPattern where value <= 0 {
             from.report("rank_pattern", "gives '\(key)' rank \(value), but a rank is at least 1")

@@ -105,6 +105,7 @@ struct Resolver {
         problems += ConfigChecks(self).problems()
         attempt { (resolver) throws(Problem) in try tiedHead?.settle(&resolver) }
         checkVocabulary()
+        warnOfUnknownTie()
     }
 
     /// Whether the checkpoint stores head and embedding with different values, so that they are not one, whatever the
@@ -128,6 +129,23 @@ struct Resolver {
         let paths =
             adapter.modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module)
         return paths.contains(where: traits.hasVocabulary)
+    }
+
+    /// Without a config it is not known whether a head that is not stored shares the embedding.
+    private mutating func warnOfUnknownTie() {
+        guard base.config == nil else { return }
+        let names = base.tensors.map(\.info.name)
+        let path = { (name: String) in String(name.dropLast(".weight".utf8.count)) }
+        let hasHead = names.contains { $0.hasSuffix(".weight") && traits.isHead(path($0)) }
+        let embedding = updates.values.first { $0.name.hasSuffix(".weight") && traits.hasVocabulary(path($0.name)) }
+        guard !hasHead, let embedding, let tensor = embedding.terms.first?.left.tensor ?? embedding.replacement else {
+            return
+        }
+        error(
+            "unknown-tie", tensor,
+            "changes '\(embedding.name)', which a head that is not stored may share; without config.json beside the base that "
+                + "is not known, and only the embedding is changed",
+            hint: "name the model's directory as BASE, with its config.json", severity: .warning)
     }
 
     private mutating func findParameters() {
@@ -185,7 +203,7 @@ struct Resolver {
     // MARK: Low-rank pairs
 
     private mutating func place(_ module: AdapterModule) {
-        let rank = scales.rank(of: module.path)
+        let rank = scales.rank(of: module.patternPath)
         guard module.depth == 0 else {
             return error(
                 "foreign-tensor", module.down,
@@ -218,6 +236,10 @@ struct Resolver {
     private func shapeAfterReplacement(_ weight: TensorInfo) -> [Int] { updates[weight.name]?.shape ?? weight.shape }
 
     private mutating func placeAbsent(_ module: AdapterModule) {
+        if let shared = sharedHead, shared.isSharedFurther, traits.hasVocabulary(module.path) {
+            return error(
+                "shared-embedding", module.down, SharedHead.refusal(shared.embedding.name), hint: SharedHead.refusalHint)
+        }
         let packed = ["qweight", "weight_packed", "SCB", "W_q", "scales"].first {
             base.lookup(module.path + "." + $0) != nil
         }
@@ -250,7 +272,7 @@ struct Resolver {
                 hint: "rename the adapter's tensors to the base's names")
         }
         owners[weight.name] = module.path
-        guard weight.dtype.isFloat, weight.dtype.bits >= 8 else {
+        guard weight.dtype.kernel != nil else {
             return error(
                 "quantized-base", module.down, "belongs to '\(weight.name)', which is \(weight.dtype.rawValue)",
                 hint: "merge into the original 16-bit model, then quantise the result again")
@@ -282,7 +304,8 @@ struct Resolver {
     /// Square weights do not show which way they lie: the architecture does, or their neighbours, or at last the flag.
     private mutating func decideSquares() {
         guard !undecided.isEmpty else { return }
-        let isOpen = !traits.usesConv1D && orientationVotes.columns == orientationVotes.rows
+        // Of transformers' models only some have Conv1D, and of everything else torch's own modules are linear layers.
+        let isOpen = traits.modelType == nil && orientationVotes.columns == orientationVotes.rows
         let votes = isOpen ? OrientationVotes(base: base) : nil
         for (module, weight) in undecided {
             let columns: Bool
@@ -291,7 +314,7 @@ struct Resolver {
             } else if orientationVotes.columns != orientationVotes.rows {
                 columns = orientationVotes.columns > orientationVotes.rows
             } else {
-                columns = votes?.around(weight.name) ?? adapter.config.fanInFanOut
+                columns = isOpen && (votes?.around(weight.name) ?? adapter.config.fanInFanOut)
             }
             add(module, weight, columns ? .columnsAreOutputs : .rowsAreOutputs)
         }
@@ -315,12 +338,13 @@ struct Resolver {
     func makeTerm(_ module: AdapterModule, shape: [Int], fit: ModuleFit) -> LowRankTerm {
         let rank = module.down.shape[0]
         let (view, left, right) = FactorBuilder.build(module, fit: fit, shape: shape, rank: rank)
-        let alpha = scales.alpha(of: module.path)
+        let alpha = scales.alpha(of: module.patternPath)
         let isPerRow = fit != .columnsAreOutputs && fit != .embedding
         // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
         return LowRankTerm(
             module: module.path, left: left, right: right, rank: rank, alpha: alpha,
-            scale: Double(module.repetitions) * adapter.config.scale(rank: scales.rank(of: module.path), alpha: alpha),
+            scale: Double(module.repetitions) * adapter.config.scale(
+                rank: scales.rank(of: module.patternPath), alpha: alpha),
             view: view,
             magnitude: module.magnitude.map { Magnitude(tensor: $0, isPerRow: isPerRow) })
     }
@@ -328,7 +352,7 @@ struct Resolver {
     private mutating func addBias(_ module: AdapterModule, _ weight: TensorInfo) {
         guard let bias = module.upBias else { return }
         let name = weight.name.hasSuffix(".weight") ? String(weight.name.dropLast(6)) + "bias" : weight.name
-        guard let target = base.lookup(name)?.info else {
+        guard let target = names.exact(name) else {
             return error(
                 "no-bias", bias, "adds to a bias, but the base has no '\(name)'",
                 hint: "a bias cannot be added to this architecture: train with lora_bias=False")
@@ -339,7 +363,7 @@ struct Resolver {
                 hint: "the adapter was trained on a different base")
         }
         let scale = adapter.config.scale(
-            rank: scales.rank(of: module.path), alpha: scales.alpha(of: module.path))
+            rank: scales.rank(of: module.patternPath), alpha: scales.alpha(of: module.patternPath))
         update(target) { $0.addition = (bias, scale) }
     }
 }

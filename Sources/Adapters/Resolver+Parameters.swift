@@ -1,5 +1,6 @@
 import Problems
 import Safetensors
+import Tensors
 
 /// Adapters of bare parameters (`target_parameters`), mostly of fused experts.
 extension Resolver {
@@ -144,7 +145,7 @@ extension Resolver {
             return error("ambiguous-module", module.down, "goes to '\(weight.name)', which '\(owner)' changes already")
         }
         owners[weight.name] = term.module
-        guard weight.dtype.isFloat, weight.dtype.bits >= 8 else {
+        guard weight.dtype.kernel != nil else {
             return error(
                 "quantized-base", module.down, "belongs to '\(weight.name)', which is \(weight.dtype.rawValue)",
                 hint: "merge into the original 16-bit model, then quantise the result again")

@@ -19,7 +19,7 @@ extension Resolver {
             declare(replacement)
             replace(weight, by: tensor)
             let isLearned = isSaved(replacement.module) || replacement.parameter != "weight"
-            update(weight) { $0.replacesBase = replacement.isBaseLayer || (grows && !isLearned) }
+            update(weight) { $0.replacesBase = !isLearned && (replacement.isBaseLayer || grows) }
         case .wrongShape(let candidates):
             if candidates.count > 1 { return ambiguous(tensor, candidates) }
             error(
@@ -34,9 +34,11 @@ extension Resolver {
     private mutating func replace(_ weight: TensorInfo, by tensor: TensorInfo) {
         if let other = updates[weight.name]?.replacement {
             do throws(Problem) {
-                // PEFT saves embeddings in `modules_to_save` twice, once with those words in the name.
+                // PEFT saves embeddings in `modules_to_save` twice, once with those words in the name; and a parameter that
+                // two modules share, once for each.
                 let isSavedTwice = [tensor, other].contains { $0.name.contains(".modules_to_save.") }
-                if isSavedTwice, try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
+                let isShared = traits.headCompanions.contains { $0.source == weight.name }
+                if isSavedTwice || isShared, try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
             } catch {
                 return problems.append(error)
             }
@@ -146,7 +148,7 @@ extension Resolver {
                 Problem(
                     .incompatible, "vocabulary-mismatch", file: adapter.file.path, tensor: first.replacement?.name,
                     "gives '\(first.name)' \(rows) rows, but '\(entry.info.name)' stays at \(old)",
-                    hint: "save the adapter with both embeddings (save_embedding_layers=True)"))
+                    hint: "PEFT saves only the one that is adapted: adapt both, or resize the base itself and save it"))
         }
     }
 

@@ -38,6 +38,14 @@ public struct SharedHead: Sendable {
         }
     }
 
+    /// Why nothing is done to an embedding that encoder, decoder and head share.
+    static func refusal(_ name: String) -> String {
+        "changes some of the places that use '\(name)', which this architecture shares between encoder, decoder and head; "
+            + "whether a loader keeps them apart depends on its version, so no merged checkpoint would mean the same everywhere"
+    }
+
+    static let refusalHint = "serve it as an adapter"
+
     /// The name by which this checkpoint would store the head: some are saved with the names that the model has in memory.
     private static func name(_ row: TiedArchitectures.Row, beside embedding: String) -> String {
         let prefix = row.head.split(separator: ".").dropLast(2).joined(separator: ".")

@@ -3,7 +3,22 @@ import Safetensors
 import Tensors
 
 /// The scales beside an 8-bit weight: its numbers times these are the weights.
-struct StoredScales {
+public struct StoredScales {
+    /// The names under which the scales of `weight` are understood: DeepSeek's by blocks, then those for all or each row.
+    public static func names(of weight: String) -> [String] { [weight + "_scale_inv", weight + "_scale"] }
+
+    /// Other tensors of the same module that seem to scale its weight.
+    public static func strangers(_ base: Checkpoint, beside weight: String) -> [String] {
+        let module = weight.split(separator: ".").dropLast().joined(separator: ".") + "."
+        let known = Set(names(of: weight))
+        return base.tensors.map(\.info.name).filter { name in
+            guard name.hasPrefix(module), name != weight, !known.contains(name) else { return false }
+            let rest = name.dropFirst(module.count)
+            // Scales of what goes into the layer, not of its weight.
+            return rest.contains("scale") && !rest.hasPrefix("input") && !rest.hasPrefix("activation")
+        }.sorted()
+    }
+
     private let values: [Double]
     private let shape: [Int]
     private let block: (rows: Int, columns: Int)
@@ -11,9 +26,7 @@ struct StoredScales {
     /// The scales of a matrix of `base`; `nil` if none are stored.
     init?(base: Checkpoint, of weight: TensorInfo) throws(Problem) {
         guard weight.shape.count == 2 else { return nil }
-        guard let place = base.lookup(weight.name + "_scale_inv") ?? base.lookup(weight.name + "_scale") else {
-            return nil
-        }
+        guard let place = Self.names(of: weight.name).lazy.compactMap({ base.lookup($0) }).first else { return nil }
         shape = weight.shape
         values = try TensorValues.doubles(base.shards[place.shard].file.read(place.info), place.info.dtype)
         if values.count == 1 {

@@ -116,10 +116,7 @@ struct TiedHead {
 
     private func refuse(_ e: TensorUpdate, _ h: TensorUpdate, _ resolver: inout Resolver) {
         resolver.error(
-            "shared-embedding", example(e, h),
-            "changes some of the places that use '\(shared.embedding.name)', which this architecture shares between encoder, "
-                + "decoder and head, so no merged checkpoint could say it",
-            hint: "serve it as an adapter")
+            "shared-embedding", example(e, h), SharedHead.refusal(shared.embedding.name), hint: SharedHead.refusalHint)
     }
 
     /// Whether the head does exactly what the embedding does.

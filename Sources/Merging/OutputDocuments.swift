@@ -25,7 +25,10 @@ struct OutputDocuments {
         var notes: [Problem] = []
         guard let directory = plan.base.directory else { return ([], loneFile) }
         for entry in try directory.entries() {
-            if Self.weightSuffixes.contains(where: { entry.name.hasSuffix($0) }) { continue }
+            if Self.weightSuffixes.contains(where: { entry.name.hasSuffix($0) }) {
+                if !Self.isOurs(entry.name) { notes.append(otherWeights(entry, directory)) }
+                continue
+            }
             if entry.name == "adapter_config.json" {
                 notes.append(ofAnotherAdapter(directory))
                 continue
@@ -40,6 +43,16 @@ struct OutputDocuments {
         notes += try adoptTokenizer(&result)
         if plan.hasIndex { result["model.safetensors.index.json"] = try index() }
         return (result.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, notes)
+    }
+
+    private static func isOurs(_ name: String) -> Bool {
+        [".safetensors", ".safetensors.index.json", ".partial"].contains { name.hasSuffix($0) }
+    }
+
+    private func otherWeights(_ entry: DirectoryEntry, _ directory: Directory) -> Problem {
+        Problem(
+            .note, .incompatible, "not-copied", file: directory.path(of: entry.name),
+            "holds weights of the base in another format, and was not copied")
     }
 
     /// Without its weights, which are not copied, the config would make loaders look for them.
@@ -76,7 +89,15 @@ struct OutputDocuments {
         if let rows = vocabulary {
             Self.set(&config, "vocab_size", .number(JSONNumber(text: String(rows))), always: true)
         }
+        addLabels(&config)
         if let dtype = plan.options.dtype {
+            if isDequantized {
+                config["quantization_config"] = nil
+                if case .object(var text)? = config["text_config"], text["quantization_config"] != nil {
+                    text["quantization_config"] = nil
+                    config["text_config"] = .object(text)
+                }
+            }
             let name: JSONValue = .string(Self.torchName(dtype))
             Self.set(&config, "torch_dtype", name, always: false)
             Self.set(&config, "dtype", name, always: false)
@@ -94,6 +115,37 @@ struct OutputDocuments {
             nested = true
         }
         if config[key] != nil || (always && !nested) { config[key] = value }
+    }
+
+    /// Whether 8-bit weights of the base are stored in another type.
+    private var isDequantized: Bool {
+        plan.shards.flatMap(\.tensors).contains { $0.source.info.dtype.bits == 8 && $0.dtype.bits > 8 }
+    }
+
+    /// A new head of a classifier needs its number of labels in the config, and the class that has it.
+    private func addLabels(_ config: inout JSONObject) {
+        let tasks = Set(plan.inputs.filter { $0.weight != 0 }.compactMap(\.adapter.config.taskType))
+        let classes = ["SEQ_CLS": "ForSequenceClassification", "TOKEN_CLS": "ForTokenClassification"]
+        guard let ending = tasks.lazy.compactMap({ classes[$0] }).first else { return }
+        let heads = ["score.weight", "classifier.weight", "classifier.out_proj.weight"]
+        let new = plan.shards.flatMap(\.tensors).first { tensor in
+            plan.base.lookup(tensor.name) == nil && tensor.shape.count == 2
+                && heads.contains { tensor.name == $0 || tensor.name.hasSuffix("." + $0) }
+        }
+        guard let count = new?.shape.first else { return }
+        // transformers leaves the labels out where there are two.
+        if (config["id2label"]?.object?.entries.count ?? 2) != count {
+            let labels = (0..<count).map { ("\($0)", "LABEL_\($0)") }
+            config["id2label"] = .object(JSONObject(labels.map { ($0.0, .string($0.1)) }))
+            config["label2id"] = .object(JSONObject(labels.map { ($0.1, .number(JSONNumber(text: $0.0))) }))
+        }
+        guard case .array(let items)? = config["architectures"] else { return }
+        let named = items.map { item -> JSONValue in
+            guard let name = item.string else { return item }
+            let old = ["ForCausalLM", "LMHeadModel", "ForMaskedLM"].first { name.hasSuffix($0) }
+            return .string(old.map { name.dropLast($0.count) + ending } ?? name)
+        }
+        config["architectures"] = .array(named)
     }
 
     private static func torchName(_ dtype: DType) -> String {

@@ -27,8 +27,9 @@ struct PlanBuilder {
     /// All tensors of the output: the base's in its order, then new ones by name.
     mutating func tensors() -> [PlannedTensor] {
         shareHeads()
+        let dropped = options.dtype == nil ? [] : scaleNames
         var result: [PlannedTensor] = []
-        for entry in base.tensors {
+        for entry in base.tensors where !dropped.contains(entry.info.name) {
             let changes = updates.removeValue(forKey: entry.info.name) ?? []
             if let tensor = plan(entry.info.name, source: .base(shard: entry.shard, entry.info), changes) {
                 result.append(tensor)
@@ -171,7 +172,7 @@ struct PlanBuilder {
 
     /// The type of a tensor in the output: the base's own, or the one that was asked for.
     private func outputType(_ info: TensorInfo, isNew: Bool) -> DType {
-        if let wanted = options.dtype, info.dtype.kernel != nil, info.dtype.bits >= 16 { return wanted }
+        if let wanted = options.dtype, info.dtype.kernel != nil { return wanted }
         return isNew && info.dtype.kernel != nil ? options.dtype ?? usualType : info.dtype
     }
 
@@ -184,13 +185,27 @@ struct PlanBuilder {
         return sizes.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? .f32
     }
 
+    /// Names of the tensors that say how 8-bit weights are scaled: with the weights in another type, they say nothing.
+    private var scaleNames: Set<String> {
+        var result: Set<String> = []
+        for entry in base.tensors where entry.info.dtype.kernel != nil && entry.info.dtype.bits == 8 {
+            let module = entry.info.name.split(separator: ".").dropLast().joined(separator: ".")
+            let others = ["input_scale", "activation_scale", "input_scale_inv"].map { module + "." + $0 }
+            for name in StoredScales.names(of: entry.info.name) + others where base.lookup(name) != nil {
+                result.insert(name)
+            }
+        }
+        return result
+    }
+
     /// Finds the scales of an FP8 weight: `weight_scale_inv` by blocks (DeepSeek), or `weight_scale` for all or each row.
     private mutating func addScales(_ tensor: inout PlannedTensor) {
         guard case .base(_, let info) = tensor.source, info.dtype.isFloat, info.dtype.bits == 8 else { return }
-        guard !tensor.terms.isEmpty else { return }
+        guard !tensor.terms.isEmpty || tensor.dtype != info.dtype else { return }
         let view = tensor.view
-        for suffix in ["_scale_inv", "_scale"] {
-            guard let place = base.lookup(info.name + suffix) else { continue }
+        for name in StoredScales.names(of: info.name) {
+            guard let place = base.lookup(name) else { continue }
+            let suffix = name.dropFirst(info.name.count)
             let shape = place.info.shape
             let block: (Int, Int)?
             if shape.reduce(1, *) == 1 {
@@ -211,6 +226,14 @@ struct PlanBuilder {
                 Problem(
                     .incompatible, "quantized-base", file: base.path, tensor: place.info.name,
                     "shape \(shape) is no table of scales for '\(info.name)' \(info.shape) that is understood here",
+                    hint: "merge into the original 16-bit model, then quantise the result again"))
+            return
+        }
+        if let strange = StoredScales.strangers(base, beside: info.name).first {
+            problems.append(
+                Problem(
+                    .incompatible, "quantized-base", file: base.path, tensor: info.name,
+                    "is \(info.dtype.rawValue), and '\(strange)' beside it seems to scale it, in a way that is not known here",
                     hint: "merge into the original 16-bit model, then quantise the result again"))
             return
         }

@@ -176,7 +176,7 @@ final class TensorJob: Sendable {
             try addRowRests(block, buffers)
         }
         if let table = tensor.scales {
-            return try unsafe scaled(block, buffers, weights, result, table, &stats)
+            return try unsafe scaled(block, buffers, weights, result, table, hasDelta, &stats)
         }
         unsafe ak_finish(
             from, weights.baseAddress, columns, to, result.baseAddress, columns, rows, columns,
@@ -299,7 +299,7 @@ final class TensorJob: Sendable {
     /// FP8 with scales: each part of the block that shares one scale is finished by itself.
     private func scaled(
         _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer,
-        _ result: UnsafeMutableRawBufferPointer, _ table: ScaleTable, _ stats: inout ak_stats
+        _ result: UnsafeMutableRawBufferPointer, _ table: ScaleTable, _ hasDelta: Bool, _ stats: inout ak_stats
     ) throws(Problem) {
         guard let from = tensor.source.info.dtype.kernel, let to = tensor.dtype.kernel else { return }
         let values = try scales.withLock { (kept) throws(Problem) in
@@ -318,10 +318,13 @@ final class TensorJob: Sendable {
                 let width = min(table.blockColumns, view.columns - column)
                 let at = (row - block.rows.lowerBound) * view.columns + column
                 let scale = values[row / table.blockRows * perRow + piece]
+                // In a wider type the weights stand for themselves, and the scales are not stored any more.
+                let outScale = tensor.dtype.bits == 8 ? scale : 1
+                let delta = hasDelta ? unsafe buffers.delta.baseAddress.map { unsafe $0 + at } : nil
                 unsafe ak_finish(
                     from, weights.baseAddress.map { unsafe $0 + at }, view.columns, to,
-                    result.baseAddress.map { unsafe $0 + at }, view.columns, end - row, width,
-                    buffers.delta.baseAddress.map { unsafe $0 + at }, view.columns, nil, nil, scale, scale, &stats)
+                    result.baseAddress.map { unsafe $0 + at * (tensor.dtype.bits / 8) }, view.columns, end - row, width,
+                    delta, view.columns, nil, nil, scale, outScale, &stats)
             }
             row = end
         }

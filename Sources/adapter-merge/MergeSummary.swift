@@ -47,8 +47,8 @@ struct MergeSummary {
             result.append(
                 problem(
                     severity("non-finite"), "non-finite", first.name,
-                    "\(weights(odd) { $0.nonFinite }) are NaN or infinite because an input was",
-                    hint: "adapter-verify --deep tells which; --allow non-finite writes them all the same"))
+                    "\(weights(odd) { $0.nonFinite }) are NaN or infinite, since an input is, or the norm of an output that DoRA divides by is zero",
+                    hint: "adapter-verify --deep tells which input; --allow non-finite writes them all the same"))
         }
         return result
     }
