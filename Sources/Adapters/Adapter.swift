@@ -1,6 +1,7 @@
 import Problems
 import Safetensors
 import StrictJSON
+import Tensors
 
 /// The factors of one adapted module or parameter.
 public struct AdapterModule: Sendable {
@@ -262,9 +263,10 @@ private struct AdapterAssembly {
                 "missing-half", up, "has no matching 'lora_B.bias', but the config says \"lora_bias\": true",
                 hint: "the file is incomplete: save the adapter again")
         }
-        for tensor in parts.values.sorted(by: { $0.begin < $1.begin })
-        where !tensor.dtype.isFloat || tensor.dtype.bits < 8 {
-            error("bad-dtype", tensor, "is \(tensor.dtype.rawValue), but factors are floating-point numbers")
+        for tensor in parts.values.sorted(by: { $0.begin < $1.begin }) where tensor.dtype.kernel == nil {
+            error(
+                "bad-dtype", tensor, "is \(tensor.dtype.rawValue), but factors are floating-point numbers",
+                hint: "save the adapter in float32, float16 or bfloat16")
         }
     }
 

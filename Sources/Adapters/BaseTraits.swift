@@ -16,6 +16,8 @@ public struct BaseTraits: Sendable {
     public let scaleBlock: (rows: Int, columns: Int)?
     /// `_name_or_path`, which older configs carry.
     public let name: String?
+    /// `model_type` of the models within it: encoder, decoder, text or vision model.
+    let innerTypes: Set<String>
     /// How the architecture names head and embedding, if it is one of transformers' that can tie them.
     let tie: TiedArchitectures.Row?
 
@@ -51,6 +53,7 @@ public struct BaseTraits: Sendable {
             scaleBlock = nil
         }
         name = config?["_name_or_path"]?.string
+        innerTypes = Set((config?.entries ?? []).compactMap { $0.value.object?["model_type"]?.string })
         tie = architectures.lazy.compactMap(Self.tie).first
         isTied = Self.tied(config, text, architectures, tie, checkpoint)
     }
@@ -108,6 +111,8 @@ public struct BaseTraits: Sendable {
     static func lastPart(_ path: String) -> String { path.split(separator: ".").last.map(String.init) ?? "" }
 
     var usesConv1D: Bool { modelType.map(Self.conv1D.contains) ?? false }
+    /// Whether linear layers may be stored (in × out): not in transformers' models other than those.
+    var mayUseConv1D: Bool { modelType == nil || usesConv1D || !innerTypes.isDisjoint(with: Self.conv1D) }
     var usesTransposedExperts: Bool { modelType.map(Self.transposedExperts.contains) ?? false }
 
     /// The method of an integer-quantised base, which cannot be merged into.

@@ -21,7 +21,7 @@ struct ConfigChecks {
     /// The paths that patterns are matched with: those of modules, and of parameters of fused experts.
     private var patternPaths: [String] {
         adapter.modules.flatMap { module -> [String] in
-            resolver.targetedParameters[module.path].map { $0.map { "\(module.path).\($0)" } } ?? [module.path]
+            resolver.targetedParameters[module.path].map { $0.map { "\(module.path).\($0)" } } ?? [module.patternPath]
         }
     }
 
@@ -38,7 +38,17 @@ struct ConfigChecks {
                 "'\(field)' has '\(first)' and '\(second)', which match the same module with different values: the first counts",
                 hint: "PEFT sorts these keys when it saves, so the order in training may have been another")
         }
-        return unused + overlaps
+        let zero = adapter.modules.first { resolver.scales.alpha(of: $0.patternPath) == 0 }
+        return unused + overlaps + (zero.map(noScale) ?? [])
+    }
+
+    private func noScale(_ module: AdapterModule) -> [Problem] {
+        [
+            make(
+                .warning, "zero-delta",
+                "gives '\(module.path)' an alpha of 0, so its delta counts nothing",
+                hint: "alpha / rank is the scale of a delta: is this the right config?")
+        ]
     }
 
     private func targets() -> [Problem] {
@@ -57,7 +67,55 @@ struct ConfigChecks {
                     "belongs to '\(module.path)', which the config's 'target_modules' does not name",
                     hint: "PEFT would ignore it: correct the config, or say --allow not-targeted to use it"))
         }
-        return result + unusedTargets() + missing(matcher)
+        return result + unusedTargets() + missing(matcher) + unusedParameters() + missingRows() + missingBiases()
+    }
+
+    /// `target_parameters` for which the adapter has no weights.
+    private func unusedParameters() -> [Problem] {
+        let used = Set(resolver.targetedParameters.flatMap { path, names in names.map { "\(path).\($0)" } })
+        return adapter.config.targetParameters.compactMap { target in
+            guard !used.contains(where: { $0 == target || $0.hasSuffix("." + target) }) else { return nil }
+            return make(
+                .error, "missing-parameter",
+                "'target_parameters' names '\(target)', but the adapter has no weights for it",
+                hint: "the file is incomplete, or the name is wrong: save the adapter again")
+        }
+    }
+
+    /// Rows that the config says are trained, but the adapter has none.
+    private func missingRows() -> [Problem] {
+        let rows: Bool =
+            switch adapter.config.trainableTokens {
+            case .none: false
+            case .rows(let list): !list.isEmpty
+            case .byModule(let map): map.values.contains { !$0.isEmpty }
+            }
+        let isAdapted = adapter.tokenRows.isEmpty && !adapter.problems.contains { $0.code == "row-count" }
+        guard rows, isAdapted else { return [] }
+        return [
+            make(
+                .error, "missing-rows", "'trainable_token_indices' names rows, but the adapter has no tensor with them",
+                hint: "the file is incomplete: save the adapter again, or download it again")
+        ]
+    }
+
+    /// With `bias`, PEFT saves every bias of the model, or of the adapted modules.
+    private func missingBiases() -> [Problem] {
+        guard adapter.config.bias != "none", !adapter.replacements.contains(where: { $0.parameter == "bias" }) else {
+            return []
+        }
+        let all = adapter.config.bias == "all"
+        let name =
+            all
+            ? base.tensors.lazy.map(\.info.name).first { $0.hasSuffix(".bias") }
+            : adapter.modules.lazy.map { $0.path + ".bias" }.first { resolver.names.exact($0) != nil }
+        guard let name else { return [] }
+        return [
+            make(
+                .error, "missing-bias",
+                "'bias' is '\(adapter.config.bias)', but the adapter has no bias, while the base has '\(name)'",
+                hint: "the file is incomplete: save the adapter again, or download it again")
+        ]
     }
 
     private func isTargeted(_ path: String, _ matcher: TargetMatcher) -> Bool {
@@ -101,28 +159,34 @@ struct ConfigChecks {
         ]
     }
 
-    /// Modules that the config says were replaced, and that the base has, but the adapter brings nothing for.
+    /// Modules that the config says were replaced, but the adapter brings nothing for.
     private func saved() -> [Problem] {
-        let absent = adapter.config.modulesToSave.filter { name in
-            let isPresent = adapter.replacements.contains { Self.contains($0.module, name) }
-            if isPresent { return false }
-            let isStored = base.tensors.contains { entry in
-                guard let dot = entry.info.name.lastIndex(of: ".") else { return false }
-                return Self.contains(String(entry.info.name[..<dot]), name)
+        var wanted = Set(adapter.config.modulesToSave)
+        for replacement in adapter.replacements where !wanted.isEmpty {
+            wanted.subtract(TargetMatcher.parts(of: replacement.module).map(String.init))
+        }
+        // PEFT's classes for classifiers name both, whatever the model has.
+        let isClassifier = ["SEQ_CLS", "TOKEN_CLS"].contains(adapter.config.taskType ?? "")
+        let names = adapter.config.modulesToSave.filter(wanted.contains)
+        var stored: Set<String> = []
+        for entry in base.tensors where stored.count < wanted.count {
+            guard let dot = entry.info.name.lastIndex(of: ".") else { continue }
+            for part in TargetMatcher.parts(of: String(entry.info.name[..<dot])) where wanted.contains(String(part)) {
+                stored.insert(String(part))
             }
-            return isStored || resolver.names.exact(name + ".weight") != nil
         }
-        return absent.map { name in
-            make(
-                .error, "missing-module-to-save",
-                "'modules_to_save' names '\(name)', but the adapter has no tensor for it",
-                hint: "the file is incomplete: save the adapter again, or download it again")
+        return names.compactMap { name in
+            let isThere = stored.contains(name) || resolver.names.exact(name + ".weight") != nil
+            if !isThere && isClassifier && ["classifier", "score"].contains(name) { return nil }
+            return isThere
+                ? make(
+                    .error, "missing-module-to-save",
+                    "'modules_to_save' names '\(name)', but the adapter has no tensor for it",
+                    hint: "the file is incomplete: save the adapter again, or download it again")
+                : make(
+                    .warning, "unused-module-to-save",
+                    "'modules_to_save' names '\(name)', which neither the base nor the adapter has")
         }
-    }
-
-    /// Whether the parts of `name` stand in `path` one after the other.
-    private static func contains(_ path: String, _ name: String) -> Bool {
-        ".\(path).".contains(".\(name).")
     }
 
     /// The base's name is only a hint: it is often a path of the machine that trained the adapter.

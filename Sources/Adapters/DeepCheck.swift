@@ -12,8 +12,10 @@ public enum DeepCheck {
             !adapter.replacements.isEmpty || !adapter.tokenRows.isEmpty
             || adapter.modules.contains { $0.magnitude != nil || $0.upBias != nil }
         if hasMore || adapter.modules.isEmpty { return false }
+        let scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
         for module in adapter.modules {
             guard module.up.dtype.kernel != nil, module.down.dtype.kernel != nil else { return false }
+            if scales.alpha(of: module.patternPath) == 0 { continue }
             if try TensorValues.isZero(adapter.file, module.up) { continue }
             guard try TensorValues.isZero(adapter.file, module.down) else { return false }
         }
@@ -25,6 +27,7 @@ public enum DeepCheck {
         var result: [Problem] = []
         var zeros: [Problem] = []
         let ups = Set(adapter.modules.map(\.up.name))
+        let factors = ups.union(adapter.modules.map(\.down.name))
         for tensor in adapter.file.header.tensors where tensor.dtype.kernel != nil {
             let found = try TensorValues.scan(adapter.file, tensor)
             if found.nonFinite > 0 {
@@ -33,7 +36,7 @@ public enum DeepCheck {
                         .incompatible, "non-finite", file: adapter.file.path, tensor: tensor.name,
                         "has \(found.nonFinite) of \(tensor.elementCount) values that are NaN or infinite",
                         hint: "training diverged or the file was damaged: use an earlier checkpoint of the adapter"))
-            } else if found.allZero, ups.contains(tensor.name), tensor.elementCount > 0 {
+            } else if found.allZero, factors.contains(tensor.name), tensor.elementCount > 0 {
                 zeros.append(
                     Problem(
                         .warning, .incompatible, "zero-delta", file: adapter.file.path, tensor: tensor.name,
@@ -42,7 +45,10 @@ public enum DeepCheck {
             }
             progress(tensor.byteCount)
         }
-        guard zeros.count > 1, zeros.count == ups.count, var all = zeros.first else { return result + zeros }
+        let isEvery = Set(zeros.compactMap(\.tensor)).isSuperset(of: ups)
+        guard ups.count > 1, isEvery, var all = zeros.first(where: { ups.contains($0.tensor ?? "") }) else {
+            return result + zeros
+        }
         all.message = "is all zero, and so is lora_B of all \(ups.count) modules: none of them changes anything"
         return result + [all]
     }

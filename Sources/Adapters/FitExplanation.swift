@@ -13,6 +13,11 @@ enum FitExplanation {
         }
         let (r, into, out, r2) = (a.shape[0], a.shape[1], b.shape[0], b.shape[1])
         let weight = "the base weight '\(base.name)' \(base.shape)"
+        if a.shape.count == 2, base.shape.count == 2, !module.isEmbedding, into == rank, out == rank,
+            r != rank || r2 != rank
+        {
+            return turned(a, b, names: names, weight: weight, base: base)
+        }
         if r != r2 {
             return inner(a, b, rank: rank, names: names, weight: weight, base: base)
         }
@@ -29,6 +34,27 @@ enum FitExplanation {
                 + "\(needed(module, out: out, into: into)), but \(weight) is not that",
             "the adapter was trained on a different base\(named)"
         )
+    }
+
+    /// lora_A is [x, rank] and lora_B [rank, y]: exchanged, or both transposed; where x = y one cannot tell.
+    private static func turned(
+        _ a: TensorInfo, _ b: TensorInfo, names: (String, String), weight: String, base: TensorInfo
+    ) -> (tensor: TensorInfo, message: String, hint: String) {
+        let pair = "\(names.0) is \(a.shape) and \(names.1) is \(b.shape) for \(weight)"
+        let (x, y) = (a.shape[0], b.shape[1])
+        if x == y && base.shape[0] == base.shape[1] {
+            return (
+                a, "the halves are swapped, or both are transposed: \(pair)",
+                "save the adapter again: \(names.0) must be [rank, in] and \(names.1) [out, rank]"
+            )
+        }
+        if [x, y] == [base.shape[1], base.shape[0]] {
+            return (
+                a, "both halves are transposed: \(pair)",
+                "transpose both back: \(names.0) must be [rank, in] and \(names.1) [out, rank]"
+            )
+        }
+        return (a, "the halves are swapped: \(pair)", "exchange \(names.0) and \(names.1), or save the adapter again")
     }
 
     private static func needed(_ module: AdapterModule, out: Int, into: Int) -> String {

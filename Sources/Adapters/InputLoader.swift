@@ -124,7 +124,9 @@ public struct LoadedInputs: Sendable {
         return Problem(
             .incompatible, "zero-delta", file: adapters[0].file.path, tensor: first.up.name,
             "is all zero, and so is every one of the \(count) deltas: the merged model would be the base",
-            hint: "an untrained adapter looks like this: is it the right checkpoint? --allow zero-delta merges it all the same")
+            hint:
+                "an untrained adapter looks like this: is it the right checkpoint? --allow zero-delta merges it all the same"
+        )
     }
 
     /// Everything that was found, the base's problems first.

@@ -86,7 +86,9 @@ public struct MergedComparison: Sendable {
     }
 
     /// The 8-bit weights of the base that are stored in a wider type, and the scales that these do without.
-    private static func dequantized(_ base: Checkpoint, _ merged: Checkpoint) -> (weights: Set<String>, scales: Set<String>) {
+    private static func dequantized(_ base: Checkpoint, _ merged: Checkpoint) -> (
+        weights: Set<String>, scales: Set<String>
+    ) {
         var result: (weights: Set<String>, scales: Set<String>) = ([], [])
         for entry in base.tensors where entry.info.dtype.kernel != nil && entry.info.dtype.bits == 8 {
             let name = entry.info.name
@@ -143,7 +145,8 @@ public struct MergedComparison: Sendable {
         guard info.dtype.kernel != nil else {
             return report(merged, info.name, "is \(info.dtype.rawValue), which no merge gives")
         }
-        let expected = try Expectation(base: base, name: info.name, changes: changes, isScaled: info.dtype.bits == 8).values
+        let expected = try Expectation(base: base, name: info.name, changes: changes, isScaled: info.dtype.bits == 8)
+            .values
         guard expected.count == info.elementCount else {
             return report(merged, info.name, "has shape \(info.shape), which is not that of the merge")
         }
@@ -168,7 +171,8 @@ public struct MergedComparison: Sendable {
             let (far, allowed) = (Self.short(relative), Self.short(max(Self.tolerance, 2 * step)))
             return report(
                 merged, info.name,
-                "is up to \(far) of its largest weight away from the merge, and rounding explains no more than \(allowed)")
+                "is up to \(far) of its largest weight away from the merge, and rounding explains no more than \(allowed)"
+            )
         }
     }
 

@@ -42,9 +42,17 @@ enum RenamedParts {
 
     /// `name` with whole parts exchanged, or `nil` if they are not in it.
     private static func replacing(_ old: String, by new: String, in name: String) -> String? {
-        let padded = "." + name + "."
-        guard let range = padded.firstRange(of: "." + old + ".") else { return nil }
-        let changed = padded[..<range.lowerBound] + "." + new + "." + padded[range.upperBound...]
-        return String(changed.dropFirst().dropLast())
+        let (bytes, part, dot) = (name.utf8, old.utf8, UInt8(ascii: "."))
+        guard part.count <= bytes.count else { return nil }
+        var start = bytes.startIndex
+        while true {
+            let rest = bytes[start...]
+            if rest.starts(with: part) {
+                let end = bytes.index(start, offsetBy: part.count)
+                if end == bytes.endIndex || bytes[end] == dot { return name[..<start] + new + name[end...] }
+            }
+            guard let next = rest.firstIndex(of: dot) else { return nil }
+            start = bytes.index(after: next)
+        }
     }
 }

@@ -211,7 +211,8 @@ struct Resolver {
         }
         checkRank(module, expected: rank)
         let fits = { (weight: TensorInfo) in
-            ModuleFit(module, shape: self.shapeAfterReplacement(weight), rank: rank) != nil
+            let fit = ModuleFit(module, shape: self.shapeAfterReplacement(weight), rank: rank)
+            return fit != nil && (fit != .columnsAreOutputs || self.traits.mayUseConv1D)
         }
         var answer = names.find(module.path + ".weight", fits: fits)
         if case .absent = answer {
@@ -238,7 +239,8 @@ struct Resolver {
     private mutating func placeAbsent(_ module: AdapterModule) {
         if let shared = sharedHead, shared.isSharedFurther, traits.hasVocabulary(module.path) {
             return error(
-                "shared-embedding", module.down, SharedHead.refusal(shared.embedding.name), hint: SharedHead.refusalHint)
+                "shared-embedding", module.down, SharedHead.refusal(shared.embedding.name), hint: SharedHead.refusalHint
+            )
         }
         let packed = ["qweight", "weight_packed", "SCB", "W_q", "scales"].first {
             base.lookup(module.path + "." + $0) != nil
@@ -255,6 +257,8 @@ struct Resolver {
     mutating func checkRank(_ module: AdapterModule, expected: Int) {
         guard module.down.shape.count >= 2, module.up.shape.count >= 2 else { return }
         let (a, b) = (module.down.shape[0], module.up.shape[1])
+        // Factors that lie the wrong way round are reported as such.
+        if module.down.shape.count == 2, module.down.shape[1] == expected, module.up.shape[0] == expected { return }
         // A rank that makes no sense was reported once, and need not be for each module.
         guard a == b, a != expected, !adapter.config.problems.contains(where: { $0.code == "bad-config" }) else {
             return
@@ -305,7 +309,8 @@ struct Resolver {
     private mutating func decideSquares() {
         guard !undecided.isEmpty else { return }
         // Of transformers' models only some have Conv1D, and of everything else torch's own modules are linear layers.
-        let isOpen = traits.modelType == nil && orientationVotes.columns == orientationVotes.rows
+        let isOpen =
+            traits.mayUseConv1D && !traits.usesConv1D && orientationVotes.columns == orientationVotes.rows
         let votes = isOpen ? OrientationVotes(base: base) : nil
         for (module, weight) in undecided {
             let columns: Bool
@@ -343,8 +348,9 @@ struct Resolver {
         // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
         return LowRankTerm(
             module: module.path, left: left, right: right, rank: rank, alpha: alpha,
-            scale: Double(module.repetitions) * adapter.config.scale(
-                rank: scales.rank(of: module.patternPath), alpha: alpha),
+            scale: Double(module.repetitions)
+                * adapter.config.scale(
+                    rank: scales.rank(of: module.patternPath), alpha: alpha),
             view: view,
             magnitude: module.magnitude.map { Magnitude(tensor: $0, isPerRow: isPerRow) })
     }

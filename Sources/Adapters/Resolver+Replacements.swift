@@ -38,7 +38,9 @@ extension Resolver {
                 // two modules share, once for each.
                 let isSavedTwice = [tensor, other].contains { $0.name.contains(".modules_to_save.") }
                 let isShared = traits.headCompanions.contains { $0.source == weight.name }
-                if isSavedTwice || isShared, try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
+                if isSavedTwice || isShared, try TensorValues.equal(adapter.file, tensor, adapter.file, other) {
+                    return
+                }
             } catch {
                 return problems.append(error)
             }

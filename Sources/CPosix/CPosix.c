@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 long ak_copy_file_range(int from, int64_t from_offset, int to, int64_t to_offset, size_t count) {
@@ -48,13 +49,23 @@ int ak_terminal_columns(int fd) {
 }
 
 static volatile sig_atomic_t seen;
+static struct timespec seen_at;
 
 static void on_signal(int number) {
-    if (seen) {
-        signal(number, SIG_DFL);
-        raise(number);
+    int saved = errno;
+    if (!seen) {
+        clock_gettime(CLOCK_MONOTONIC, &seen_at);
+        seen = number;
+    } else {
+        // Who presses twice at once means no more than once: only after a second does it kill.
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if ((now.tv_sec - seen_at.tv_sec) * 1000 + (now.tv_nsec - seen_at.tv_nsec) / 1000000 >= 1000) {
+            signal(number, SIG_DFL);
+            raise(number);
+        }
     }
-    seen = number;
+    errno = saved;
 }
 
 void ak_watch_signals(void) {

@@ -51,6 +51,17 @@ enum Posix {
         return time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 
+    /// The place of the first argument that is no UTF-8, which Swift would change without a word.
+    static func firstInvalidArgument() -> Int? {
+        for place in 1..<max(1, Int(CommandLine.argc)) {
+            guard let text = unsafe CommandLine.unsafeArgv[place] else { continue }
+            let bytes = unsafe UnsafeBufferPointer(start: text, count: strlen(text))
+            let isValid = unsafe String(validating: bytes.map(UInt8.init(bitPattern:)), as: UTF8.self) != nil
+            if !isValid { return place }
+        }
+        return nil
+    }
+
     /// Makes this process fit to run a tool: signals noted instead of fatal, and descriptors 0 to 2 taken.
     static func prepare() {
         // A closed standard stream would give its number to the next file opened, and diagnostics would land in that

@@ -10,6 +10,13 @@ extension Tool {
     /// `--json` and nothing printed yet, it is also printed as a document `adapterkit.problems`.
     public func run(_ body: (Arguments, Terminal) throws -> Int32) -> Never {
         Posix.prepare()
+        if let place = Posix.firstInvalidArgument() {
+            let terminal = Terminal(tool: name)
+            let problem = Problem(
+                .usage, "bad-encoding", "argument \(place) is no UTF-8, so it would name another file than you mean",
+                hint: "rename the file, or make a link to it with another name")
+            exit(Self.close(terminal, Self.tell(problem, terminal)))
+        }
         exit(outcome(of: Array(CommandLine.arguments.dropFirst()), body: body))
     }
 

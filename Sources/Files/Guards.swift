@@ -10,13 +10,29 @@ public func requireSeparate(output: String, from inputs: [String]) throws(Proble
     switch kind {
     case .directory: identity = try Directory(path: output).identity
     case .file: identity = try InputFile(path: output).identity
-    default: return
+    default: return try requireOutside(output, inputs)
     }
     for input in inputs {
         guard try !(kind == .file ? files(of: input) : places(of: input)).contains(identity) else {
             throw Problem(
                 .output, "output-is-input", file: output,
                 "is where the input '\(input)' is, and inputs are never changed", hint: "choose another output")
+        }
+    }
+    try requireOutside(output, inputs)
+}
+
+/// Refuses an output below a directory that is an input: what is there is never changed, not even by a new file.
+private func requireOutside(_ output: String, _ inputs: [String]) throws(Problem) {
+    guard Directory.kind(of: parentPath(of: output)) == .directory else { return }
+    let lineage = try Directory(path: parentPath(of: output)).lineage()
+    for input in inputs {
+        let isIndex = input.hasSuffix(".index.json") && Directory.kind(of: input) == .file
+        guard isIndex || Directory.kind(of: input) == .directory else { continue }
+        guard try !lineage.contains(Directory(path: isIndex ? parentPath(of: input) : input).identity) else {
+            throw Problem(
+                .output, "output-in-input", file: output,
+                "would be inside the input '\(input)', and inputs are never changed", hint: "choose another output")
         }
     }
 }
@@ -42,6 +58,11 @@ private func files(of input: String) throws(Problem) -> [FileIdentity] {
         if let file = try? directory.openFile(entry.name) { result.append(file.identity) }
     }
     return result
+}
+
+/// `path` as one word of a POSIX shell, for hints that are meant to be pasted.
+public func shellQuoted(_ path: String) -> String {
+    "'" + path.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }
 
 /// The directory part of `path`, `.` if it has none.

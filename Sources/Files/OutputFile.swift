@@ -32,9 +32,15 @@ public final class OutputFile: Sendable {
         while done < buffer.count {
             let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[done...])
             let count = unsafe System.write(descriptor.raw, rest, at: offset + done)
-            guard count > 0 else { throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write", path) }
+            guard count > 0 else { throw failed(count == 0 ? Int(EIO) : -count, "write") }
             done += count
         }
+    }
+
+    /// A failure to write, with what the file needs if there is no room for it.
+    private func failed(_ code: Int, _ doing: String) -> Problem {
+        let isFull = [ENOSPC, EDQUOT].contains(Int32(truncatingIfNeeded: code))
+        return SystemErrors.problem(code, isFull ? "\(doing) all \(size) bytes of" : doing, path)
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -70,7 +76,7 @@ public final class OutputFile: Sendable {
                 count: count - done)
             if step < 0 {
                 let unsupported = [EXDEV, EOPNOTSUPP, ENOSYS, EINVAL].contains(Int32(-step))
-                guard unsupported else { throw SystemErrors.problem(-step, "copy into", path) }
+                guard unsupported else { throw failed(-step, "copy into") }
                 return try copyByHand(from: source, at: start + done, count: count - done, to: offset + done)
             }
             guard step > 0 else {

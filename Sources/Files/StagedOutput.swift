@@ -36,7 +36,7 @@ public final class StagedOutput: Sendable {
             throw Problem(
                 error.kind == .io ? .io : .output, error.code, file: path,
                 "cannot be made: the directory '\(parentPath)' cannot be opened",
-                hint: "make it first: mkdir -p '\(parentPath)'")
+                hint: "make it first: mkdir -p \(shellQuoted(parentPath))")
         }
         try Self.checkTarget(path: path, shape: shape, replacing: replacing)
         Self.sweep(name: name, in: parent)
@@ -53,7 +53,7 @@ public final class StagedOutput: Sendable {
         name: String, path: String, in parent: Directory
     ) throws(Problem) -> (name: String, directory: Directory) {
         while true {
-            let stageName = ".\(name).\(String(UInt64.random(in: 0 ... .max), radix: 36)).partial"
+            let stageName = stageName(name, UInt64.random(in: 0 ... .max))
             let made = System.makeDirectory(stageName, in: parent.descriptor.raw)
             guard made >= 0 else { throw SystemErrors.problem(-made, "make the directory", path, output: true) }
             let open = { () throws(Problem) in
@@ -69,6 +69,23 @@ public final class StagedOutput: Sendable {
                 throw error
             }
         }
+    }
+
+    private static let stageMark = ".adapterkit-"
+    private static let stageEnd = ".partial"
+
+    /// The hidden name of a stage: `.NAME.adapterkit-0123456789abcdef.partial`.
+    private static func stageName(_ name: String, _ number: UInt64) -> String {
+        let digits = String(number, radix: 16)
+        return ".\(name)\(stageMark)\(String(repeating: "0", count: 16 - digits.count))\(digits)\(stageEnd)"
+    }
+
+    /// Whether a directory's name is that of a stage for `name`: nobody else's are touched.
+    private static func isStage(_ found: String, of name: String) -> Bool {
+        let (start, end) = (".\(name)\(stageMark)", stageEnd)
+        guard found.hasPrefix(start), found.hasSuffix(end) else { return false }
+        let middle = found.utf8.dropFirst(start.utf8.count).dropLast(end.utf8.count)
+        return middle.count == 16 && middle.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
     }
 
     /// Bytes that may still be written where the output goes.
@@ -111,7 +128,17 @@ public final class StagedOutput: Sendable {
         if code == -Int(EEXIST), replacing {
             try Self.checkTarget(path: path, shape: shape, replacing: true)
             code = System.exchange(stageName, name, in: directory)
-            if code >= 0 { Self.removeTree(stageName, in: parent) }
+            if code >= 0 {
+                // What was there before goes only when the exchange is sure to last; else it comes back.
+                do throws(Problem) {
+                    try parent.sync()
+                } catch {
+                    _ = System.exchange(stageName, name, in: directory)
+                    throw error
+                }
+                finished.store(true, ordering: .relaxed)
+                Self.removeTree(stageName, in: parent)
+            }
             if code == -Int(EINVAL) || code == -Int(ENOSYS) {
                 throw Problem(
                     .output, "exists", file: path, "exists, and this file system cannot exchange directories",
@@ -196,7 +223,7 @@ public final class StagedOutput: Sendable {
     private static func sweep(name: String, in parent: Directory) {
         guard let entries = try? parent.entries() else { return }
         for entry in entries where entry.kind == .directory {
-            guard entry.name.hasPrefix(".\(name)."), entry.name.hasSuffix(".partial") else { continue }
+            guard isStage(entry.name, of: name) else { continue }
             guard let stale = try? Directory(name: entry.name, in: parent.descriptor.raw, path: "", follow: false)
             else {
                 continue

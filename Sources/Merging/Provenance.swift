@@ -56,13 +56,15 @@ struct Provenance: Sendable {
             guard case .array(let items)? = try? JSONValue.parse(Array(entry.value.utf8)) else { return nil }
             return items
         }
-        let adapters = (earlier ?? []) + inputs.enumerated().map { at, input in
-            JSONValue.object(
-                JSONObject([
-                    ("name", .string(input.path)), ("sha256", .string(found?.adapters[at] ?? Self.blank)),
-                    ("weight", .number(JSONNumber(text: Self.text(input.weight)))),
-                ]))
-        }
+        let adapters =
+            (earlier ?? [])
+            + inputs.enumerated().map { at, input in
+                JSONValue.object(
+                    JSONObject([
+                        ("name", .string(input.path)), ("sha256", .string(found?.adapters[at] ?? Self.blank)),
+                        ("weight", .number(JSONNumber(text: Self.text(input.weight)))),
+                    ]))
+            }
         result.append(("adapterkit.adapters", JSONValue.array(adapters).encoded()))
         result.append(("adapterkit.base", baseIdentity))
         if digests {

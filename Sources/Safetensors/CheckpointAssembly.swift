@@ -108,6 +108,12 @@ struct CheckpointAssembly {
     }
 
     private mutating func checkSize(_ index: ShardIndex) {
+        if let odd = index.oddTotalSize {
+            problems.append(
+                Problem(
+                    .warning, .malformed, "wrong-total-size", file: files.path,
+                    "has an index that says total_size \(odd.excerpt), which is no number of bytes"))
+        }
         guard let said = index.totalSize, problems.isEmpty, files.openedShards.allSatisfy({ $0 != nil }) else { return }
         let size = tensors.reduce(0) { sum, place in
             let (total, overflow) = sum.addingReportingOverflow(place.info.byteCount)

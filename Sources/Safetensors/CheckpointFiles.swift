@@ -18,6 +18,8 @@ struct CheckpointFiles {
     private(set) var problems: [Problem] = []
     /// For each file of the index its place in `shards`, if it could be opened.
     private(set) var openedShards: [Int?] = []
+    /// Names of files that could not be opened.
+    private var refused: Set<String> = []
 
     /// Takes the one file at `path`.
     init(file path: String) throws(Problem) {
@@ -86,6 +88,7 @@ struct CheckpointFiles {
             return shards.count - 1
         } catch {
             problems.append(error)
+            refused.insert(name)
             return nil
         }
     }
@@ -126,7 +129,7 @@ struct CheckpointFiles {
     }
 
     private mutating func warnOrphans(_ listing: DirectoryListing) {
-        let named = Set((index?.shards.map(\.name) ?? []) + shards.map(\.name))
+        let named = Set((index?.shards.map(\.name) ?? []) + shards.map(\.name)).union(refused)
         for name in listing.weights where !named.contains(name) && !name.hasPrefix("adapter_") {
             warn(
                 "orphan-file", "holds '\(name)', which does not belong to the model, so it is ignored",

@@ -77,7 +77,7 @@ public enum DType: String, CaseIterable, Sendable, Comparable {
 
     /// Bytes of a tensor; `nil` if the number overflows or is no whole number of bytes.
     ///
-    /// A dimension of 0 means no elements, whatever the others are and wherever it stands.
+    /// A dimension of 0 means no elements, wherever it stands; the product of the others must fit all the same.
     public static func byteCount(_ shape: [Int], _ dtype: DType) -> Int? {
         guard let bits = bitCount(shape, dtype), bits % 8 == 0 else { return nil }
         return bits / 8
@@ -85,13 +85,13 @@ public enum DType: String, CaseIterable, Sendable, Comparable {
 
     /// Bits of a tensor; `nil` if the number overflows.
     static func bitCount(_ shape: [Int], _ dtype: DType) -> Int? {
-        if shape.contains(0) { return 0 }
         var bits = dtype.bits
-        for size in shape {
+        // Zeros are left out, so that the order of the sizes does not matter, and no partial product can overflow later.
+        for size in shape where size != 0 {
             let (product, overflow) = bits.multipliedReportingOverflow(by: size)
             if overflow || size < 0 { return nil }
             bits = product
         }
-        return bits
+        return shape.contains(0) ? 0 : bits
     }
 }

@@ -61,7 +61,7 @@ struct DirectoryListing {
                 "holds its weights as Python pickles, which can run code when they are loaded, so they are never read here",
                 hint:
                     "convert it once where you trust it: python -c \"from transformers import AutoModelForCausalLM as M; "
-                    + "M.from_pretrained('\(directory.path)').save_pretrained('converted')\"")
+                    + "M.from_pretrained('MODEL').save_pretrained('converted')\", with the model's directory for MODEL")
         }
         let isGGUF = names.contains { $0.hasSuffix(".gguf") }
         let isAdapter = names.contains { $0.hasPrefix("adapter_") }

@@ -23,6 +23,8 @@ public struct ShardIndex: Sendable {
     public let metadata: JSONObject
     /// Bytes of all tensors, as `metadata` says.
     public let totalSize: Int?
+    /// `total_size` as it is written, if it is no whole number.
+    let oddTotalSize: String?
     /// The names of the files, in the order of their first use, and how often they are used.
     let shards: [(name: String, count: Int, firstTensor: String)]
     /// The file of each entry of `weightMap`, by its place in `shards`.
@@ -41,7 +43,9 @@ public struct ShardIndex: Sendable {
             throw error.at(file: file.path)
         }
         // Older writers could let this become a float.
-        totalSize = metadata["total_size"]?.number.flatMap { $0.int ?? Int(exactly: $0.double) }
+        let said = metadata["total_size"]
+        totalSize = said?.number.flatMap { $0.int ?? Int(exactly: $0.double) }
+        oddTotalSize = totalSize == nil && said != nil && said != .null ? said?.encoded() : nil
     }
 }
 

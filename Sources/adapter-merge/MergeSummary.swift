@@ -47,7 +47,7 @@ struct MergeSummary {
             result.append(
                 problem(
                     severity("non-finite"), "non-finite", first.name,
-                    "\(weights(odd) { $0.nonFinite }) are NaN or infinite, since an input is, or the norm of an output that DoRA divides by is zero",
+                    "\(weights(odd) { $0.nonFinite }) became NaN or infinite, since an input is, or the norm of an output that DoRA divides by is zero",
                     hint: "adapter-verify --deep tells which input; --allow non-finite writes them all the same"))
         }
         return result
@@ -56,8 +56,10 @@ struct MergeSummary {
     private func severity(_ code: String) -> Problem.Severity { allowed.contains(code) ? .warning : .error }
 
     private func weights(_ tensors: [TensorLoss], _ count: (TensorLoss) -> Int) -> String {
-        let more = tensors.count > 1 ? ", and \(Humane.count(tensors.dropFirst().reduce(0) { $0 + count($1) })) in "
-            + Humane.count(tensors.count - 1, "other tensor") + "," : ""
+        let more =
+            tensors.count > 1
+            ? ", and \(Humane.count(tensors.dropFirst().reduce(0) { $0 + count($1) })) in "
+                + Humane.count(tensors.count - 1, "other tensor") + "," : ""
         return Humane.count(count(tensors[0]), "weight") + more
     }
 

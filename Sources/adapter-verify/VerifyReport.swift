@@ -34,7 +34,9 @@ extension VerifyTool {
     /// Whether reading the base's data showed something wrong.
     private static func isDamaged(_ inputs: LoadedInputs, _ problems: [Problem]) -> Bool {
         let files = Set(inputs.base?.shards.map(\.file.path) ?? [])
-        return problems.contains { $0.severity == .error && $0.code == "non-finite" && $0.file.map(files.contains) == true }
+        return problems.contains {
+            $0.severity == .error && $0.code == "non-finite" && $0.file.map(files.contains) == true
+        }
     }
 
     private static func fit(_ adapter: Adapter, _ resolution: Resolution) -> String {
@@ -82,7 +84,8 @@ extension MergedComparison {
     var sentence: String {
         let exact = elements == 0 ? 1 : Double(exact) / Double(elements)
         if !problems.isEmpty {
-            return "the merged model is not the base plus the adapter: \(Humane.count(problems.count, "difference")), see above"
+            return
+                "the merged model is not the base plus the adapter: \(Humane.count(problems.count, "difference")), see above"
         }
         return "the merged model is the base plus the adapter: \(Humane.count(tensors)) changed tensors, "
             + "\(Humane.percent(exact)) of their \(Humane.count(elements)) weights equal to the last bit, "

@@ -22,8 +22,13 @@ import Testing
         #expect(config.layersToTransform.isEmpty && config.layersPattern.isEmpty && config.trainableTokens == .none)
         #expect(config.initialisation == nil && config.baseModel == nil)
         let nulls = try self.config(
-            #""r":null,"lora_alpha":null,"target_modules":null,"bias":null,"layer_replication":null"#)
+            #""target_modules":null,"bias":null,"layer_replication":null"#)
         #expect(nulls.problems.isEmpty && nulls.rank == 8 && nulls.bias == "none")
+        // PEFT takes a field that is absent for its default, but not null.
+        #expect(
+            try self.config(#""r":null,"lora_alpha":null"#).problems.map(\.message) == [
+                "'r' is null", "'lora_alpha' is null",
+            ])
     }
 
     @Test func scales() throws {

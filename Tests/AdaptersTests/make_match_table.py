@@ -38,7 +38,12 @@ PATTERNS = [
     r"q_proj(?<!x)", r"(?<=\.)q_proj", r"(?<!self_attn\.)q_proj", r"\Aq_proj", r"q_proj\Z", "(q_proj)?", "", ".", r"\d+",
     "mod.le.q_proj", "modèle.q_proj", "[^.]+", r"[^\W\d]+", "lm_head|score", "(lm_head|score)", r"[\d]+\.self_attn\.\w+",
     r"a\.b\.c", "A.B.C", r"(a.){2}c", r"[a-c](?:.[a-c])*", r"(?:[a-z]+\.)*q_proj", r"q_proj\b.*", r"\Bq_proj", r"[.]q_proj",
-    "(", "[", "*", "a{2,1}", r"\q", "(?<n>a)",
+    "(", "[", "*", "a{2,1}", r"\q", "(?<n>a)", r"(?<=attn\.)q_proj", r"(?<!attn\.)q_proj", r"(?<=layers\.\d)\..*", r"(?<=x|yy)q",
+    "[[q]_proj", "[]q]_proj", "[q&&v]_proj", "[a--z]_proj", "[q||v]_proj", "[q~~]_proj", "[[:alpha:]]_proj", r"[\]q]_proj",
+    "(?s).*", "q{,1}_proj", "q_proj{", "q_proj{x}", "q_{0}proj", r"\x71_proj", r"\u0071_proj", "(?i)Q_PROJ", "(?P<a>q)_proj",
+    ".*.*.*.*.*.*.*.*x", "(a+)+b", "(?:(?:q|v)*)*_proj", r"[\w-]+", r"[-q]_proj", r"[q-]_proj", r"[a-\d]", r"[\d-z]_proj",
+    "q_proj++", "(?>q)_proj", "(?(1)a|b)", "q**", "q_proj*?", "^*q_proj", "$q", r"\0", r"q\_proj", "(?#no)q_proj", "a|", "|q_proj",
+    "(?=q)q_proj", "(?!q).*_proj", "(?:)q_proj", "()q_proj", r"(?<=\b)q_proj", "x{2}", "[^]q]_proj", r"\Z", r"(?-i:Q)_PROJ",
 ]
 
 TARGETS = [

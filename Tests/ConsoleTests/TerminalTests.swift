@@ -77,7 +77,7 @@ import Testing
         #expect(
             diagnostics == """
                 adapter-sample: error: cannot write to standard output: no space left on the device
-                hint: the output that was written is incomplete
+                hint: what was printed is incomplete; files that were written are not affected
 
                 """)
     }

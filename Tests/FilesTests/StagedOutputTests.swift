@@ -145,12 +145,17 @@ import Testing
     }
 
     @Test func staleStagesGoAndLiveOnesStay() throws {
-        try scratch.write(".out.dead1.partial/model.safetensors", "x")
-        try scratch.directory(".out.dead2.partial")
-        try scratch.write(".other.dead.partial/x", "x")
-        try scratch.write(".out.file.partial", "a file of this name is not ours")
+        try scratch.write(".out.adapterkit-0123456789abcdef.partial/model.safetensors", "x")
+        try scratch.directory(".out.adapterkit-0000000000000000.partial")
+        // What has no such name is not ours.
+        let others = [
+            ".other.adapterkit-0123456789abcdef.partial/x", ".out.adapterkit-0123456789abcdeg.partial/x",
+            ".out.adapterkit-123.partial/x", ".out.my-notes.partial/thesis.txt",
+        ]
+        for name in others { try scratch.write(name, "x") }
+        try scratch.write(".out.adapterkit-1111111111111111.partial", "a file of this name is not ours")
         let live = try StagedOutput(path: scratch("out"), shape: .directory, replacing: false)
-        #expect(scratch.names.count == 3)
+        #expect(scratch.names.count == 6)
         try live.write("a", [1])
         let second = try StagedOutput(path: scratch("out"), shape: .directory, replacing: false)
         try second.write("b", [2])
@@ -159,7 +164,8 @@ import Testing
         #expect(throws: Problem.self) { try second.commit() }
         second.discard()
         #expect(contents(of: scratch("out")) == ["a": [1], "c": [3]])
-        #expect(scratch.names == [".other.dead.partial", ".out.file.partial", "out"])
+        let left = others.map { String($0.prefix { $0 != "/" }) } + [".out.adapterkit-1111111111111111.partial", "out"]
+        #expect(scratch.names.sorted() == left.sorted())
     }
 
     /// Runs for one output that begin at the same moment do not remove each other's stages.

@@ -133,7 +133,9 @@ private struct Model {
     }
 
     @Test(arguments: [
-        ("12", true), ("12.0", true), ("1.2e1", true), ("13", false), ("12.5", true), ("1e400", true), ("\"12\"", true),
+        ("12", true), ("12.0", true), ("1.2e1", true), ("13", false), ("12.5", false), ("1e400", false),
+        ("\"12\"", false),
+        ("null", true),
     ])
     func totalSize(_ text: String, _ isQuiet: Bool) throws {
         let model = try Model.sound()

@@ -89,14 +89,14 @@ struct TinyReader {
             name: name, dtype: String(decoding: dtype, as: UTF8.self), shape: shape, begin: offsets[0], end: offsets[1])
     }
 
-    /// Bytes of a shape; a tensor without elements has none, whatever its other sizes are.
+    /// Bytes of a shape; a tensor without elements has none, but its other sizes must be countable.
     static func size(_ shape: [UInt64], _ bits: UInt64) throws -> UInt64 {
-        if shape.contains(0) { return 0 }
         var total = UInt128(bits)
-        for size in shape {
+        for size in shape where size != 0 {
             total *= UInt128(size)
             if total > UInt128(Int64.max) { throw Refused() }
         }
+        if shape.contains(0) { return 0 }
         guard total % 8 == 0 else { throw Refused() }
         return UInt64(total / 8)
     }

@@ -113,7 +113,8 @@ import Testing
         #expect(again.status == 73 && again.out.isEmpty && again.err.contains("exists already"))
         #expect(Tools.inspect([adapter, "--plot", file, "--force", "--base", base]).status == 0)
         #expect(String(decoding: try bytes(of: file), as: UTF8.self).contains("relative to the weight"))
-        #expect(Tools.inspect([adapter, "--plot", adapter + "/adapter_config.json", "--force"]).status == 73)
+        #expect(Tools.inspect([adapter, "--plot", adapter + "/adapter_config.json", "--force"]).status == 64)
+        #expect(Tools.inspect([adapter, "--plot", adapter + "/norms.svg"]).status == 73)
         #expect(Tools.inspect([base, "--plot", scratch("b.svg")]).status == 64)
         #expect(scratch.names == ["adapter", "base", "norms.svg"])
     }

@@ -15,7 +15,7 @@ import Testing
             (["BASE", "ADAPTER", "--ouput", "OUT"], "there is no option '--ouput'", "did you mean '--output'?"),
             (
                 ["BASE", "ADAPTER", "-o", "OUT", "--dtype", "bfloat"],
-                "option '--dtype' is 'bfloat', but must be one of: float64, float32, float16, bfloat16",
+                "option '--dtype' is 'bfloat', but must be one of: float64, float32, float16, bfloat16, f64, f32, f16, bf16",
                 "did you mean 'bfloat16'?"
             ),
             (
@@ -33,7 +33,7 @@ import Testing
             ),
             (
                 ["BASE", "ADAPTER", "-o", "OUT", "--allow", "everything"],
-                "option '--allow' is 'everything', but must be one of: base-changed, not-targeted, unknown-config-field, unused-pattern",
+                "option '--allow' is 'everything', but must be one of: base-changed, non-finite, not-targeted, overflow, unknown-config-field, unused-pattern, zero-delta",
                 "'adapter-merge --help' lists the options"
             ),
         ] as [([String], String, String?)])
