@@ -59,9 +59,7 @@ public struct BaseTraits: Sendable {
     }
 
     private static func tie(of architecture: String) -> TiedArchitectures.Row? {
-        TiedArchitectures.rows.first { row in
-            row.classes.split { $0 == " " || $0 == "\n" }.contains { $0 == architecture }
-        }
+        TiedArchitectures.rows.first { $0.has(architecture) }
     }
 
     /// transformers leaves `tie_word_embeddings` out where it has the default, which is true for most families.
@@ -122,5 +120,25 @@ public struct BaseTraits: Sendable {
         if ["fp8", "fbgemm_fp8"].contains(method) { return nil }
         if method == "compressed-tensors", quantization["format"]?.string == "float-quantized" { return nil }
         return method
+    }
+}
+
+extension TiedArchitectures.Row {
+    /// Whether the class is one of the row's; a quick look, since every start of a tool takes it.
+    fileprivate func has(_ name: String) -> Bool {
+        let (list, wanted) = (classes.utf8Span.span, name.utf8Span.span)
+        guard !wanted.isEmpty else { return false }
+        var at = 0
+        while at + wanted.count <= list.count {
+            var end = at
+            while end < list.count, list[end] != UInt8(ascii: " "), list[end] != UInt8(ascii: "\n") { end += 1 }
+            if end - at == wanted.count {
+                var same = 0
+                while same < wanted.count, wanted[same] == list[at + same] { same += 1 }
+                if same == wanted.count { return true }
+            }
+            at = end + 1
+        }
+        return false
     }
 }

@@ -52,19 +52,32 @@ public struct MergePlan: Sendable {
     /// Plans the merge of what was loaded; problems of the inputs, and of their sum, are thrown together.
     public init(_ loaded: LoadedInputs, options: MergeOptions) throws(ProblemList) {
         guard loaded.isSound, let base = loaded.base else { throw ProblemList(loaded.problems) }
-        let inputs = loaded.entries.compactMap { entry -> MergeInput? in
+        let inputs = Self.inputs(loaded)
+        try self.init(base: base, inputs: inputs, options: options)
+        guard counts.changed > 0 else { throw ProblemList([Self.nothing(inputs, base)]) }
+    }
+
+    private static func inputs(_ loaded: LoadedInputs) -> [MergeInput] {
+        loaded.entries.compactMap { entry in
             guard let adapter = entry.adapter, let resolution = entry.resolution else { return nil }
             return MergeInput(adapter: adapter, weight: entry.operand.weight, resolution: resolution)
         }
-        try self.init(base: base, inputs: inputs, options: options)
-        guard counts.changed > 0 else {
-            throw ProblemList([
-                Problem(
-                    .incompatible, "nothing-to-merge", file: inputs.first?.adapter.path ?? base.path,
-                    "changes nothing: a merged model would be no different from the base", hint: "are the weights zero?"
-                )
-            ])
-        }
+    }
+
+    private static func nothing(_ inputs: [MergeInput], _ base: Checkpoint) -> Problem {
+        Problem(
+            .incompatible, "nothing-to-merge", file: inputs.first?.adapter.path ?? base.path,
+            "changes nothing: a merged model would be no different from the base", hint: "are the weights zero?")
+    }
+
+    /// What stands against the sum of adapters that fit one by one; nothing is laid out for it.
+    public static func problems(of loaded: LoadedInputs) -> [Problem] {
+        guard loaded.isSound, let base = loaded.base else { return [] }
+        let inputs = inputs(loaded)
+        var builder = PlanBuilder(base: base, inputs: inputs, options: MergeOptions(version: ""))
+        let tensors = builder.tensors()
+        guard builder.problems.isEmpty else { return builder.problems }
+        return tensors.contains { $0.isChanged } ? [] : [nothing(inputs, base)]
     }
 
     /// What the user should know of the inputs together: a base that is a merge already, an adapter that is named twice.

@@ -49,7 +49,7 @@ enum VerifyTool {
             let base = arguments.operands[0]
             let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
             let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
-            var problems = inputs.problems + together(inputs)
+            var problems = inputs.problems + MergePlan.problems(of: inputs)
             if arguments.flag("deep") { problems += try deep(inputs, terminal) }
             var comparison: MergedComparison?
             if let merged = arguments.value("merged"), !problems.contains(where: { $0.severity == .error }) {
@@ -58,17 +58,6 @@ enum VerifyTool {
                 problems += found.problems
             }
             return conclude(inputs, problems, comparison, terminal)
-        }
-    }
-
-    /// What stands against the sum of adapters that fit one by one: two that replace the same, a weight for DoRA, ...
-    private static func together(_ inputs: LoadedInputs) -> [Problem] {
-        guard inputs.isSound else { return [] }
-        do throws(ProblemList) {
-            _ = try MergePlan(inputs, options: MergeOptions(version: adapterKitVersion))
-            return []
-        } catch {
-            return error.problems
         }
     }
 

@@ -42,6 +42,7 @@ struct PatternTable<Value> {
 
     /// The places of all keys that match `path`, in the file's order.
     func hits(_ path: String) -> [Int] {
+        if entries.isEmpty { return [] }
         // One byte for each character, as a dot stands for one; what is not ASCII is in no plain key.
         let bytes = path.unicodeScalars.map { $0.isASCII ? UInt8($0.value) : 0xFF }
         var result = others.filter { $0.pattern.matches(path) }.map(\.place)
