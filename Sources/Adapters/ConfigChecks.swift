@@ -153,9 +153,12 @@ struct ConfigChecks {
         return [
             make(
                 .warning, "missing-module",
-                "'target_modules' also matches \(absent.count) modules of the base that the adapter has no weights for, "
-                    + "'\(first)' first",
-                hint: "they stay as they are; if that is not intended, the adapter is incomplete")
+                "'target_modules' also matches "
+                    + (absent.count == 1 ? "one module" : "\(absent.count) modules")
+                    + " of the base that the adapter has no weights for, '\(first)'"
+                    + (absent.count == 1 ? "" : " first"),
+                hint: (absent.count == 1 ? "it stays as it is" : "they stay as they are")
+                    + "; if that is not intended, the adapter is incomplete")
         ]
     }
 

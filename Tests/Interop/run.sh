@@ -27,5 +27,7 @@ if [ -z "$python" ]; then
     fi
 fi
 mode=--quick
-[ "${ADAPTERKIT_INTEROP:-}" = full ] && mode=
+all=
+[ "${ADAPTERKIT_INTEROP:-}" = full ] && mode= && all=--full
 "$python" -W ignore Tests/Interop/run.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
