@@ -26,6 +26,8 @@ final class FactorStore: Sendable {
 
     /// Bytes that stay besides what is in use.
     private static let limit = 24 << 20
+    /// Tensors that stay: only neighbours share them, and a long list would have to be searched for each.
+    private static let most = 32
 
     private let adapters: [Adapter]
     private let kept = Mutex<[(key: Key, values: FactorValues)]>([])
@@ -41,7 +43,9 @@ final class FactorStore: Sendable {
             ? .double(try TensorValues.doubles(bytes, .f64)) : .float(try TensorValues.floats(bytes, tensor.dtype))
         kept.withLock { list in
             list.append((key, values))
-            while list.count > 1, list.reduce(0, { $0 + $1.values.byteCount }) > Self.limit { list.removeFirst() }
+            while list.count > 1, list.count > Self.most || list.reduce(0, { $0 + $1.values.byteCount }) > Self.limit {
+                list.removeFirst()
+            }
         }
         return values
     }
