@@ -27,15 +27,28 @@ public struct NamePlace: Hashable, Sendable {
 
     /// The first number in `path` that something follows, what comes before it, and what comes after it.
     static func layer(in path: String) -> (stack: Substring, number: Int, rest: Substring)? {
-        let bytes = path.utf8
-        var part = bytes.startIndex
-        while let end = bytes[part...].firstIndex(of: UInt8(ascii: ".")) {
-            if isNumber(path[part..<end]) {
-                guard let number = Int(path[part..<end]) else { return nil }
-                let stackEnd = part == bytes.startIndex ? part : bytes.index(before: part)
-                return (path[..<stackEnd], number, path[bytes.index(after: end)...])
+        let text = path.utf8Span.span
+        let dot = UInt8(ascii: ".")
+        var start = 0
+        while start < text.count {
+            var end = start
+            var number: Int? = 0
+            while end < text.count, text[end] != dot {
+                let digit = Int(text[end]) - 0x30
+                // Past any layer's number, a number is only a name; so is what has other characters in it.
+                number = (0...9).contains(digit) ? number.flatMap { $0 < 1 << 58 ? $0 * 10 + digit : nil } : nil
+                end += 1
             }
-            part = bytes.index(after: end)
+            guard end < text.count else { return nil }
+            if end > start, let number {
+                let bytes = path.utf8
+                let (first, last) = (
+                    bytes.index(bytes.startIndex, offsetBy: max(0, start - 1)),
+                    bytes.index(bytes.startIndex, offsetBy: end + 1)
+                )
+                return (path[..<(start == 0 ? bytes.startIndex : first)], number, path[last...])
+            }
+            start = end + 1
         }
         return nil
     }
@@ -73,9 +86,17 @@ public struct LayerSet: Sendable, Equatable {
     /// The layers that `paths` name, stack by stack.
     public static func of(_ paths: some Sequence<String>) -> [LayerSet] {
         var found: [Substring: Set<Int>] = [:]
+        // Names of one stack mostly come one after the other.
+        var current: (stack: Substring, layers: Set<Int>) = ("", [])
         for path in paths {
-            if let place = NamePlace.layer(in: path) { found[place.stack, default: []].insert(place.number) }
+            guard let place = NamePlace.layer(in: path) else { continue }
+            if place.stack != current.stack {
+                if !current.layers.isEmpty { found[current.stack, default: []].formUnion(current.layers) }
+                current = (place.stack, [])
+            }
+            current.layers.insert(place.number)
         }
+        if !current.layers.isEmpty { found[current.stack, default: []].formUnion(current.layers) }
         return found.sorted { $0.key < $1.key }.map { LayerSet(stack: String($0.key), layers: $0.value.sorted()) }
     }
 }
