@@ -41,16 +41,14 @@ struct PlanBuilder {
         return result
     }
 
-    /// Where one adapter parts the head from the embedding, what the others do to the shared tensor holds for both.
+    /// Where one adapter parts the head from the embedding (or a bias from another), what the others do to the shared tensor
+    /// holds for both.
     private mutating func shareHeads() {
-        guard let shared = SharedHead(base, traits)?.embedding else { return }
-        let heads = updates.keys.filter { base.lookup($0) == nil && updates[$0]?.first?.update.source == shared.name }
-        for head in heads {
-            let present = Set((updates[head] ?? []).map(\.input))
-            for change in updates[shared.name] ?? [] where !present.contains(change.input) {
-                updates[head]?.append(change)
-            }
-            updates[head]?.sort { $0.input < $1.input }
+        for name in updates.keys where base.lookup(name) == nil {
+            guard let source = updates[name]?.first?.update.source, source != name else { continue }
+            let present = Set((updates[name] ?? []).map(\.input))
+            for change in updates[source] ?? [] where !present.contains(change.input) { updates[name]?.append(change) }
+            updates[name]?.sort { $0.input < $1.input }
         }
     }
 
