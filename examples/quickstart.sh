@@ -8,14 +8,24 @@ cd "$(dirname "$0")/.."
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 
-say "Building (release mode; the first time takes a minute or two)"
-swift build -c release --static-swift-stdlib 2>&1 | tail -n 1
+say "Building in release mode: the first time takes two to three minutes on two cores"
+log=$(mktemp)
+if ! swift build -c release --static-swift-stdlib 2>&1 | tee "$log" | while read -r line; do
+    if [ -t 1 ] && [[ $line == "["*"] "* ]]; then printf '\r%s\033[K' "${line:0:78}"; fi
+done; then
+    cat "$log"
+    exit 1
+fi
+if [ -t 1 ]; then printf '\r\033[K'; fi
+tail -n 1 "$log"
+rm -f "$log"
 bin=$(swift build -c release --static-swift-stdlib --show-bin-path)
 PATH=$bin:$PATH
 
 data=examples/data
-out=$(mktemp -d "${TMPDIR:-/tmp}/adapterkit.XXXXXX")
-trap 'rm -rf "$out"' EXIT
+out=.build/quickstart
+rm -rf "$out"
+mkdir -p "$out"
 
 say "1. What is this adapter?"
 run adapter-inspect "$data/adapter-law"
@@ -41,4 +51,5 @@ if command -v python3 >/dev/null 2>&1; then
     fi
 fi
 
-say "Done. The tools are in $bin"
+say "Done. The merged model is in $out/merged, the tools are in $bin"
+printf 'To use them by name: export PATH="%s:$PATH"\n' "$bin"

@@ -62,6 +62,10 @@ struct BaseNames {
         if candidates.isEmpty {
             candidates = RenamedParts.alternatives(to: String(tail)).flatMap { byTail[$0[...]] ?? [] }
         }
+        if let first = tail.utf8.first, !(0x30...0x39).contains(first) {
+            // The end of a name says little where no number is in it: the pooler's `dense` is not the head's `dense`.
+            candidates.removeAll { !Self.isRelated(name, $0.name) }
+        }
         if candidates.isEmpty { return .absent }
         // Names of a model part near their ends; so many alike are no model, and to compare them all would take for ever.
         if candidates.count > Self.mostAlike { return .ambiguous(candidates) }
@@ -83,6 +87,12 @@ struct BaseNames {
             return !own.isEmpty && (own.isSubset(of: parts) || parts.isSubset(of: own))
         }
         return related.count == 1 && !parts.isEmpty ? related : chosen
+    }
+
+    /// Whether two names go on from the same place: one has all the parts before the tail that the other has.
+    private static func isRelated(_ a: String, _ b: String) -> Bool {
+        let (left, right) = (prefix(a), prefix(b))
+        return left.isSubset(of: right) || right.isSubset(of: left)
     }
 
     /// The parts of a name before its first number.

@@ -91,6 +91,13 @@ public struct BaseTraits: Sendable {
         return Self.embeddingNames.contains(last) || Self.headNames.contains(last)
     }
 
+    /// Whether the module is, by its name, the head of a classifier, whose size is the number of labels.
+    public static func isClassifier(_ module: String) -> Bool {
+        let parts = module.split(separator: ".")
+        let names: Set<Substring> = ["classifier", "score", "cls_classifier", "distillation_classifier"]
+        return parts.last.map(names.contains) == true || module == "classifier.out_proj"
+    }
+
     /// Tensors that the architecture ties together with the head, and those that they share.
     var headCompanions: [(target: String, source: String)] {
         (tie?.companions ?? "").split(separator: " ").compactMap { pair in

@@ -116,16 +116,16 @@ public struct LoadedInputs: Sendable {
     /// Reads the beginning of one factor of each pair, or all of it where it is zero.
     public func untrained() throws(Problem) -> Problem? {
         let adapters = entries.filter { $0.operand.weight != 0 }.compactMap(\.adapter)
-        guard let first = adapters.first?.modules.first else { return nil }
+        if adapters.isEmpty { return nil }
         for adapter in adapters {
             guard try DeepCheck.changesNothing(adapter) else { return nil }
         }
         let count = adapters.reduce(0) { $0 + $1.modules.count }
         return Problem(
-            .incompatible, "zero-delta", file: adapters[0].file.path, tensor: first.up.name,
-            "is all zero, and so is every one of the \(count) deltas: the merged model would be the base",
+            .incompatible, "zero-delta", file: adapters[0].file.path,
+            "holds nothing but deltas that are zero, all \(count): the merged model would be the base",
             hint:
-                "an untrained adapter looks like this: is it the right checkpoint? --allow zero-delta merges it all the same"
+                "an untrained adapter looks like this, and so does one with an alpha of 0: is it the right checkpoint? --allow zero-delta merges it all the same"
         )
     }
 

@@ -22,7 +22,7 @@ public struct MergedComparison: Sendable {
     /// Tensors that are absent, have the wrong shape, or are no merge of these inputs.
     public private(set) var problems: [Problem] = []
 
-    /// Distances up to this are a matter of how another program rounds, not of what it merged.
+    /// Distances up to this part of a tensor's largest delta are a matter of how another program sums, not of what it merged.
     private static let tolerance = 1e-5
 
     /// An empty comparison.
@@ -101,24 +101,63 @@ public struct MergedComparison: Sendable {
         return result
     }
 
+    /// What no merge changes in config.json, but decides what the weights mean.
+    private mutating func compareUnchanged(
+        _ base: Checkpoint, _ merged: Checkpoint, _ config: JSONObject, unties: Bool
+    ) {
+        guard let original = base.config?.object else { return }
+        let shape = [
+            "model_type", "hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head",
+            "num_key_value_heads", "head_dim", "intermediate_size", "rms_norm_eps", "layer_norm_eps", "rope_theta",
+            "sliding_window",
+        ]
+        for key in unties ? shape : shape + ["tie_word_embeddings"] {
+            let (old, new) = (Self.setting(key, original), Self.setting(key, config))
+            guard let old, let new, old != new else { continue }
+            if let a = old.number?.double, let b = new.number?.double, a == b { continue }
+            report(
+                merged, nil,
+                "says \(key) \(new.encoded(indent: 0)) in config.json, but the base says \(old.encoded(indent: 0))")
+        }
+    }
+
+    private static func setting(_ key: String, _ config: JSONObject) -> JSONValue? {
+        config[key] ?? config["text_config"]?.object?[key]
+    }
+
     /// What a merge must have changed in config.json, since a loader goes by it.
     private mutating func compareConfig(
         _ base: Checkpoint, _ merged: Checkpoint, _ updates: [String: [(Adapter, Double, TensorUpdate)]], unties: Bool
     ) {
-        guard let config = merged.config?.object else { return }
+        guard let config = merged.config?.object else {
+            // A single file has no config of its own.
+            if base.config != nil, !merged.path.hasSuffix(".safetensors") {
+                report(merged, nil, "has no config.json that can be read, but the base has one")
+            }
+            return
+        }
+        compareUnchanged(base, merged, config, unties: unties)
         let text = config["text_config"]?.object
         let isTied = (config["tie_word_embeddings"] ?? text?["tie_word_embeddings"]) == .bool(true)
         if unties && isTied {
             report(merged, nil, "says tie_word_embeddings: true in config.json, but embedding and head differ")
         }
+        var resized = false
         for change in updates.values.compactMap({ $0.first?.2 }) {
             guard let rows = change.shape.first, let source = change.source.flatMap(base.lookup)?.info else { continue }
             guard source.shape.first != rows, source.shape.count == 2 else { continue }
+            let module = source.name.split(separator: ".").dropLast().joined(separator: ".")
+            if BaseTraits.isClassifier(module) { continue }
+            resized = true
             let said = (config["vocab_size"] ?? text?["vocab_size"])?.number?.int
             guard let said, said != rows else { continue }
             report(merged, nil, "says vocab_size \(said) in config.json, but the adapter makes it \(rows)")
             return
         }
+        guard !resized, let old = base.config?.object.flatMap({ Self.setting("vocab_size", $0) })?.number?.int,
+            let said = Self.setting("vocab_size", config)?.number?.int, said != old
+        else { return }
+        report(merged, nil, "says vocab_size \(said) in config.json, but the base says \(old)")
     }
 
     private func same(
@@ -145,40 +184,62 @@ public struct MergedComparison: Sendable {
         guard info.dtype.kernel != nil else {
             return report(merged, info.name, "is \(info.dtype.rawValue), which no merge gives")
         }
-        let expected = try Expectation(base: base, name: info.name, changes: changes, isScaled: info.dtype.bits == 8)
-            .values
-        guard expected.count == info.elementCount else {
-            return report(merged, info.name, "has shape \(info.shape), which is not that of the merge")
+        let shape = changes.first?.2.shape ?? base.lookup(info.name)?.info.shape
+        guard shape == info.shape else {
+            return report(merged, info.name, "has shape \(info.shape), but the merge has \(shape ?? [])")
         }
+        let expected = try Expectation(base: base, name: info.name, changes: changes, isScaled: info.dtype.bits == 8)
         let found = try TensorValues.doubles(file.read(info), info.dtype)
-        let rounded = try TensorValues.doubles(TensorValues.rounded(expected, to: info.dtype), info.dtype)
-        var largest = 0.0
-        var distance = 0.0
+        let rounded = try TensorValues.doubles(TensorValues.rounded(expected.values, to: info.dtype), info.dtype)
+        guard expected.values.count == found.count else {
+            return report(merged, info.name, "has \(found.count) values, which is not that of the merge")
+        }
+        count(found, rounded, expected, info, merged)
+    }
+
+    /// Compares value by value: another program may round once more, and may sum in float32, but no more than that.
+    private mutating func count(
+        _ found: [Double], _ rounded: [Double], _ expected: Expectation, _ info: TensorInfo, _ merged: Checkpoint
+    ) {
+        let (values, pristine) = (expected.values, expected.pristine)
+        var delta = 0.0
+        for at in values.indices where values[at].isFinite { delta = max(delta, abs(values[at] - pristine[at])) }
+        var (largest, distance, wrong, error2, change2) = (0.0, 0.0, 0, 0.0, 0.0)
         elements += found.count
         for at in found.indices {
+            if values[at].isFinite { largest = max(largest, abs(values[at])) }
+            let change = rounded[at] - pristine[at]
+            if change.isFinite { change2 += change * change }
             if found[at] == rounded[at] || (found[at].isNaN && rounded[at].isNaN) {
                 exact += 1
-            } else {
-                distance = max(distance, abs(found[at] - expected[at]))
-                largestSteps = max(largestSteps, Self.steps(found[at], rounded[at], info.dtype))
+                continue
             }
-            largest = max(largest, abs(expected[at]))
+            let apart = abs(found[at] - rounded[at])
+            let size = max(abs(rounded[at]), abs(pristine[at]))
+            let allowed = 2 * Self.step(size, info.dtype) + Self.tolerance * delta
+            if !(apart <= allowed) { wrong += 1 }
+            if apart.isFinite { error2 += apart * apart }
+            distance = max(distance, apart.isFinite ? apart : .infinity)
+            largestSteps = max(largestSteps, Self.steps(found[at], rounded[at], info.dtype))
         }
-        let relative = largest > 0 ? distance / largest : distance
+        let relative = distance == 0 ? 0 : largest > 0 ? distance / largest : distance
         largestRelative = max(largestRelative, relative)
-        let step = Self.relativeStep(info.dtype)
-        guard relative <= max(Self.tolerance, 2 * step) else {
-            let (far, allowed) = (Self.short(relative), Self.short(max(Self.tolerance, 2 * step)))
-            return report(
+        if wrong > 0 {
+            report(
                 merged, info.name,
-                "is up to \(far) of its largest weight away from the merge, and rounding explains no more than \(allowed)"
-            )
+                "has \(wrong) of \(found.count) weights farther from the merge than rounding explains, by up to "
+                    + "\(Self.short(relative)) of its largest weight")
+        } else if error2 > change2 / 4, change2 > 0 {
+            report(
+                merged, info.name,
+                "is closer to the base than to the merge: \(Self.short((error2 / change2).squareRoot() * 100))% of what the "
+                    + "merge changes is missing, or there twice")
         }
     }
 
     /// Three digits.
     private static func short(_ number: Double) -> String {
-        guard number.isFinite, number != 0 else { return "\(number)" }
+        guard number.isFinite, number != 0, number < 1e6 else { return "\(number)" }
         var unit = 1.0
         while number / unit < 100 && unit > 1e-12 { unit /= 10 }
         let digits = Int((number / unit).rounded())
@@ -189,19 +250,14 @@ public struct MergedComparison: Sendable {
         return places == 0 ? text : text.dropLast(places) + "." + text.suffix(places)
     }
 
-    private static func relativeStep(_ dtype: DType) -> Double {
-        switch dtype {
-        case .bf16: 1.0 / 256
-        case .f16: 1.0 / 2048
-        case .f8E4M3: 1.0 / 16
-        case .f8E5M2: 1.0 / 8
-        default: 0
-        }
-    }
-
     /// How many representable numbers lie between two numbers of a dtype, at most a billion.
     private static func steps(_ a: Double, _ b: Double, _ dtype: DType) -> Int {
         guard a.isFinite, b.isFinite else { return 1_000_000_000 }
+        return Int(min(1e9, (abs(a - b) / step(max(abs(a), abs(b)), dtype)).rounded(.up)))
+    }
+
+    /// The distance of neighbouring numbers of a dtype at the size of `number`.
+    private static func step(_ number: Double, _ dtype: DType) -> Double {
         let (digits, smallest): (Int, Int) =
             switch dtype {
             case .bf16: (7, -133)
@@ -211,15 +267,16 @@ public struct MergedComparison: Sendable {
             case .f64: (52, -1074)
             default: (23, -149)
             }
-        let exponent = max(abs(a), abs(b)).exponent
-        let unit = Double(sign: .plus, exponent: max(Int(exponent) - digits, smallest), significand: 1)
-        return Int(min(1e9, (abs(a - b) / unit).rounded(.up)))
+        guard number.isFinite, number > 0 else { return Double(sign: .plus, exponent: smallest, significand: 1) }
+        return Double(sign: .plus, exponent: max(Int(number.exponent) - digits, smallest), significand: 1)
     }
 }
 
 /// The values of one merged tensor by plain loops.
 private struct Expectation {
     let values: [Double]
+    /// What the deltas were added to.
+    let pristine: [Double]
 
     /// - Parameter isScaled: whether the result is stored with the scales of the base.
     init(
@@ -236,10 +293,12 @@ private struct Expectation {
             }
         }
         if let scales { for at in start.indices { start[at] *= scales[at] } }
+        // Rows are of what is there when all replacements are done, in whatever order the adapters come.
         for (adapter, _, update) in changes {
-            if let tensor = update.replacement {
-                start = try TensorValues.doubles(adapter.file.read(tensor), tensor.dtype)
-            }
+            guard let tensor = update.replacement else { continue }
+            start = try TensorValues.doubles(adapter.file.read(tensor), tensor.dtype)
+        }
+        for (adapter, _, update) in changes {
             guard let rows = update.tokenRows else { continue }
             let new = try TensorValues.doubles(adapter.file.read(rows.tensor), rows.tensor.dtype)
             let width = rows.tensor.shape[1]
@@ -263,7 +322,14 @@ private struct Expectation {
                 Self.applyDoRA(&start, pristine, delta, m, term)
             }
         }
-        if let scales, isScaled { for at in start.indices { start[at] /= scales[at] } }
+        var origin = pristine
+        if let scales, isScaled {
+            for at in start.indices {
+                start[at] /= scales[at]
+                origin[at] /= scales[at]
+            }
+        }
+        self.pristine = origin
         values = start
     }
 

@@ -67,6 +67,8 @@ public struct PEFTConfig: Sendable {
     public var revision: String?
     /// `task_type`.
     public var taskType: String?
+    /// The class of the model that the adapter was trained on, which PEFT notes where there is no task.
+    public private(set) var modelClass: String?
     /// `peft_version`.
     public var version: String?
     /// `target_parameters` by the end of the module's path that each has (empty: any), with its place in the list.
@@ -129,6 +131,7 @@ public struct PEFTConfig: Sendable {
         baseModel = from.text("base_model_name_or_path")
         revision = from.text("revision")
         taskType = from.text("task_type")
+        modelClass = fields["auto_mapping"]?.object?["base_model_class"]?.string
         version = from.text("peft_version")
         guard type == "LORA" else { return }
         for key in ["r", "lora_alpha"] where fields[key] == .null { from.report(key, "is null") }

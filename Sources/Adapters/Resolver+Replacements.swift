@@ -7,7 +7,10 @@ extension Resolver {
     mutating func place(_ replacement: Replacement) {
         let tensor = replacement.tensor
         let name = replacement.module + "." + replacement.parameter
-        let grows = traits.hasVocabulary(replacement.module)
+        // PEFT trains a new head of another size in the place of an old one: `ignore_mismatched_sizes` in transformers.
+        let grows =
+            traits.hasVocabulary(replacement.module)
+            || (BaseTraits.isClassifier(replacement.module) && isAnnounced(replacement.module))
         let fits = { (weight: TensorInfo) in
             let shape = weight.shape
             return shape == tensor.shape
@@ -36,9 +39,10 @@ extension Resolver {
             do throws(Problem) {
                 // PEFT saves embeddings in `modules_to_save` twice, once with those words in the name; and a parameter that
                 // two modules share, once for each.
-                let isSavedTwice = [tensor, other].contains { $0.name.contains(".modules_to_save.") }
                 let isShared = traits.headCompanions.contains { $0.source == weight.name }
-                if isSavedTwice || isShared, try TensorValues.equal(adapter.file, tensor, adapter.file, other) {
+                if isShared || Self.isSavedTwice(tensor, other),
+                    try TensorValues.equal(adapter.file, tensor, adapter.file, other)
+                {
                     return
                 }
             } catch {
@@ -46,16 +50,26 @@ extension Resolver {
             }
             return error("duplicate-tensor", tensor, "replaces '\(weight.name)', and so does '\(other.name)'")
         }
-        if weight.shape != tensor.shape, !problems.contains(where: { $0.code == "vocabulary-resized" }) {
+        let module = weight.name.split(separator: ".").dropLast().joined(separator: ".")
+        let isClassifier = BaseTraits.isClassifier(module) && !traits.hasVocabulary(module)
+        let (code, what) =
+            isClassifier ? ("head-resized", "number of labels") : ("vocabulary-resized", "vocabulary")
+        if weight.shape != tensor.shape, !problems.contains(where: { $0.code == code }) {
             problems.append(
                 Problem(
-                    .note, .incompatible, "vocabulary-resized", file: adapter.file.path, tensor: tensor.name,
-                    "changes the vocabulary from \(weight.shape[0]) to \(tensor.shape[0]) rows"))
+                    .note, .incompatible, code, file: adapter.file.path, tensor: tensor.name,
+                    "changes the \(what) from \(weight.shape[0]) to \(tensor.shape[0])"
+                        + (isClassifier ? "" : " rows")))
         }
         update(weight) {
             $0.replacement = tensor
             $0.shape = tensor.shape
         }
+    }
+
+    /// Whether a file has the same parameter under the name with `modules_to_save` as well.
+    private static func isSavedTwice(_ a: TensorInfo, _ b: TensorInfo) -> Bool {
+        [a, b].contains { $0.name.contains(".modules_to_save.") }
     }
 
     /// A parameter that the base does not have: the tied head, or a new head that the config announces.
@@ -68,6 +82,12 @@ extension Resolver {
         }
         guard isAnnounced(replacement.module) else { return absent(tensor, name) }
         if let other = updates[name]?.replacement {
+            do throws(Problem) {
+                let isTwice = Self.isSavedTwice(tensor, other)
+                if isTwice, try TensorValues.equal(adapter.file, tensor, adapter.file, other) { return }
+            } catch {
+                return problems.append(error)
+            }
             return error("duplicate-tensor", tensor, "replaces '\(name)', and so does '\(other.name)'")
         }
         var entry = TensorUpdate(name: name, source: nil, shape: tensor.shape)
@@ -134,7 +154,8 @@ extension Resolver {
     mutating func checkVocabulary() {
         let resized = updates.values.filter { update in
             guard let source = update.source, let weight = base.lookup(source)?.info else { return false }
-            return weight.shape != update.shape
+            let module = source.split(separator: ".").dropLast().joined(separator: ".")
+            return weight.shape != update.shape && (traits.hasVocabulary(module) || !BaseTraits.isClassifier(module))
         }
         guard let first = resized.min(by: { $0.name < $1.name }), let rows = first.shape.first else { return }
         guard let source = first.source, let old = base.lookup(source)?.info.shape.first else { return }

@@ -8,7 +8,7 @@ public struct Table: Sendable {
     }
 
     /// Names of a layer's module mean nothing in fewer columns; lines that wrap are better then.
-    private static let shortestName = 32
+    private static let shortestName = 56
 
     private let titles: [String]
     private let alignments: [Alignment]

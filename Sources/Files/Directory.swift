@@ -1,3 +1,4 @@
+import CPosix
 import Glibc
 import Problems
 
@@ -26,8 +27,9 @@ public final class Directory: Sendable {
         try self.init(name: path.isEmpty ? "." : path, in: AT_FDCWD, path: path)
     }
 
-    init(name: String, in parent: Int32, path: String, follow: Bool = true) throws(Problem) {
-        let flags = O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW)
+    /// - Parameter isPlace: whether only its identity and what is in it are wanted, not a list of that.
+    init(name: String, in parent: Int32, path: String, follow: Bool = true, isPlace: Bool = false) throws(Problem) {
+        let flags = (isPlace ? ak_path_flag() : O_RDONLY) | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW)
         let result = System.open(name, in: parent, flags: flags)
         guard result >= 0 else { throw SystemErrors.problem(-result, "open the directory", path) }
         descriptor = Descriptor(result)
@@ -136,7 +138,8 @@ public final class Directory: Sendable {
         var chain = [identity]
         var current = self
         while chain.count < 4096 {
-            let above = try Directory(name: "..", in: current.descriptor.raw, path: current.path + "/..")
+            // A directory that may be passed through, but not read, is enough.
+            let above = try Directory(name: "..", in: current.descriptor.raw, path: current.path + "/..", isPlace: true)
             if above.identity == current.identity { break }
             chain.append(above.identity)
             current = above

@@ -25,11 +25,23 @@ public final class StagedOutput: Sendable {
 
     /// Prepares to make `path`; if it exists, only `replacing` allows that, and only in place of something alike.
     public init(path: String, shape: Shape, replacing: Bool) throws(Problem) {
-        let (parentPath, name) = try Self.split(path)
         self.path = path
         self.shape = shape
-        self.name = name
         self.replacing = replacing
+        (parent, name) = try Self.checkPlace(path: path, shape: shape, replacing: replacing)
+        Self.sweep(name: name, in: parent)
+        (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
+    }
+
+    deinit { discard() }
+
+    /// Refuses an output that cannot be made, before anything is.
+    @discardableResult
+    public static func checkPlace(
+        path: String, shape: Shape, replacing: Bool
+    ) throws(Problem) -> (parent: Directory, name: String) {
+        let (parentPath, name) = try Self.split(path)
+        let parent: Directory
         do throws(Problem) {
             parent = try Directory(path: parentPath)
         } catch {
@@ -38,12 +50,12 @@ public final class StagedOutput: Sendable {
                 "cannot be made: the directory '\(parentPath)' cannot be opened",
                 hint: "make it first: mkdir -p \(shellQuoted(parentPath))")
         }
-        try Self.checkTarget(path: path, shape: shape, replacing: replacing)
-        Self.sweep(name: name, in: parent)
-        (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
+        try checkTarget(path: path, shape: shape, replacing: replacing)
+        guard unsafe faccessat(parent.descriptor.raw, ".", W_OK, AT_EACCESS) == 0 else {
+            throw SystemErrors.problem(Int(errno), "make the directory", path, output: true)
+        }
+        return (parent, name)
     }
-
-    deinit { discard() }
 
     /// Makes a hidden directory and locks it.
     ///
@@ -179,8 +191,11 @@ public final class StagedOutput: Sendable {
         let name = lastComponent(of: path)
         // Room for the stage's own prefix and suffix.
         guard Directory.checkComponent(name), name.utf8.count <= 200 else {
+            let isLong = name.utf8.count > 200
             throw Problem(
-                .usage, "bad-output", file: path, "is no name for an output", hint: "name a new directory or file")
+                .usage, "bad-output", file: path,
+                isLong ? "is too long a name for an output: at most 200 bytes" : "is no name for an output",
+                hint: "name a new directory or file")
         }
         return (parentPath(of: path), name)
     }

@@ -29,6 +29,8 @@ struct OutputDocuments {
                 if !Self.isOurs(entry.name) { notes.append(otherWeights(entry, directory)) }
                 continue
             }
+            // It lists the base's files, and a merge with digests writes one of its own.
+            if entry.name == "SHA256SUMS" { continue }
             if entry.name == "adapter_config.json" {
                 notes.append(ofAnotherAdapter(directory))
                 continue
@@ -124,28 +126,30 @@ struct OutputDocuments {
 
     /// A new head of a classifier needs its number of labels in the config, and the class that has it.
     private func addLabels(_ config: inout JSONObject) {
-        let tasks = Set(plan.inputs.filter { $0.weight != 0 }.compactMap(\.adapter.config.taskType))
-        let classes = ["SEQ_CLS": "ForSequenceClassification", "TOKEN_CLS": "ForTokenClassification"]
-        guard let ending = tasks.lazy.compactMap({ classes[$0] }).first else { return }
-        let heads = ["score.weight", "classifier.weight", "classifier.out_proj.weight"]
-        let new = plan.shards.flatMap(\.tensors).first { tensor in
-            plan.base.lookup(tensor.name) == nil && tensor.shape.count == 2
-                && heads.contains { tensor.name == $0 || tensor.name.hasSuffix("." + $0) }
+        let head = plan.shards.flatMap(\.tensors).first { tensor in
+            guard tensor.shape.count == 2, tensor.name.hasSuffix(".weight") else { return false }
+            guard BaseTraits.isClassifier(String(tensor.name.dropLast(".weight".utf8.count))) else { return false }
+            return plan.base.lookup(tensor.name)?.info.shape != tensor.shape
         }
-        guard let count = new?.shape.first else { return }
+        guard let head, let count = head.shape.first else { return }
         // transformers leaves the labels out where there are two.
         if (config["id2label"]?.object?.entries.count ?? 2) != count {
             let labels = (0..<count).map { ("\($0)", "LABEL_\($0)") }
             config["id2label"] = .object(JSONObject(labels.map { ($0.0, .string($0.1)) }))
             config["label2id"] = .object(JSONObject(labels.map { ($0.1, .number(JSONNumber(text: $0.0))) }))
         }
-        guard case .array(let items)? = config["architectures"] else { return }
-        let named = items.map { item -> JSONValue in
-            guard let name = item.string else { return item }
-            let old = ["ForCausalLM", "LMHeadModel", "ForMaskedLM"].first { name.hasSuffix($0) }
-            return .string(old.map { name.dropLast($0.count) + ending } ?? name)
-        }
-        config["architectures"] = .array(named)
+        guard plan.base.lookup(head.name) == nil, case .array(let items)? = config["architectures"] else { return }
+        config["architectures"] = .array(items.map { $0.string.map { .string(classifier(from: $0)) } ?? $0 })
+    }
+
+    /// The class with a classifier's head that goes with a class without it.
+    private func classifier(from name: String) -> String {
+        let configs = plan.inputs.filter { $0.weight != 0 }.map(\.adapter.config)
+        let stems = ["ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForPreTraining", "Model"]
+        guard let stem = stems.first(where: name.hasSuffix).map({ name.dropLast($0.utf8.count) }) else { return name }
+        if let trained = configs.lazy.compactMap(\.modelClass).first, trained.hasPrefix(stem) { return trained }
+        let endings = ["SEQ_CLS": "ForSequenceClassification", "TOKEN_CLS": "ForTokenClassification"]
+        return configs.lazy.compactMap { endings[$0.taskType ?? ""] }.first.map { stem + $0 } ?? name
     }
 
     private static func torchName(_ dtype: DType) -> String {
@@ -161,6 +165,8 @@ struct OutputDocuments {
     private var vocabulary: Int? {
         for tensor in plan.shards.flatMap(\.tensors) {
             guard let place = plan.base.lookup(tensor.name), place.info.shape != tensor.shape else { continue }
+            let module = tensor.name.split(separator: ".").dropLast().joined(separator: ".")
+            if BaseTraits.isClassifier(module) { continue }
             return tensor.shape.first
         }
         return nil

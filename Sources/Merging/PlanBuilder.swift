@@ -82,6 +82,14 @@ struct PlanBuilder {
         let shape = replacing.first?.update.shape ?? source.info.shape
         var tensor = PlannedTensor(name: name, dtype: own, shape: shape, source: start)
         for change in changes { collect(change, into: &tensor) }
+        if let first = replacing.first, let whole = first.update.replacement, !first.update.replacesBase,
+            tensor.rows.contains(where: { $0.input != first.input })
+        {
+            return refuse(
+                "rows-and-replacement", first, whole,
+                "replaces '\(name)' whole, and another adapter replaces rows of it; that has no defined order",
+                hint: "merge one adapter first, then the other")
+        }
         checkDoRA(tensor)
         checkRows(tensor)
         addScales(&tensor)

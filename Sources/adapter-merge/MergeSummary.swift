@@ -15,7 +15,7 @@ struct MergeSummary {
     /// Losses that the user should not overlook.
     var warnings: [Problem] {
         var result: [Problem] = []
-        let lost = report.mostlyLost
+        let lost = nothing == nil ? report.mostlyLost : []
         if let first = lost.max(by: { $0.swallowed < $1.swallowed }) {
             result.append(
                 Problem(
@@ -25,7 +25,17 @@ struct MergeSummary {
                         + ": the merged model will act less like base plus adapter",
                     hint: "merge into float32 with --dtype float32, or serve the adapter unmerged"))
         }
-        return result + broken
+        return result + (nothing.map { [$0] } ?? []) + broken
+    }
+
+    /// A sum of adapters that is zero but for the rounding of float64.
+    var nothing: Problem? {
+        let others = report.tensors.contains { !["delta", "cast"].contains($0.kind) || $0.relativeSize > 1e-12 }
+        guard !others, let first = report.deltas.first else { return nil }
+        return problem(
+            severity("zero-delta"), "zero-delta", first.name,
+            "gets a delta of zero, and so does all else: the adapters cancel, and the merged model would be the base",
+            hint: "--allow zero-delta writes it all the same")
     }
 
     /// Weights that are no numbers any more; without `--allow` they keep the output from appearing.
@@ -38,8 +48,8 @@ struct MergeSummary {
             result.append(
                 problem(
                     clamped ? .warning : severity("overflow"), "overflow", first.name,
-                    "\(weights(large) { $0.overflows }) became too large for \(first.dtype.rawValue) and "
-                        + (clamped ? "have its largest number" : "are infinite"),
+                    "\(weights(large) { $0.overflows }) are too large for \(first.dtype.rawValue) and "
+                        + (clamped ? "got its largest number" : "became infinite"),
                     hint: "\(range) the adapter's scale or weight too large?"))
         }
         let odd = report.tensors.filter { $0.nonFinite > 0 }
@@ -48,7 +58,9 @@ struct MergeSummary {
                 problem(
                     severity("non-finite"), "non-finite", first.name,
                     "\(weights(odd) { $0.nonFinite }) became NaN or infinite, since an input is, or the norm of an output that DoRA divides by is zero",
-                    hint: "adapter-verify --deep tells which input; --allow non-finite writes them all the same"))
+                    hint:
+                        "adapter-verify --deep looks at the adapters and what they change; --allow non-finite writes them all the same"
+                ))
         }
         return result
     }
@@ -109,7 +121,7 @@ struct MergeSummary {
                 "swallowed": .double(report.swallowed), "overflows": .int(report.overflows),
                 "non_finite": .int(report.nonFinite), "tensors": .array(report.tensors.map(Self.json)),
             ],
-            "warnings": .array(warnings.map(\.json)),
+            "warnings": .array((plan.remarks + warnings).map(\.json)),
         ]
     }
 

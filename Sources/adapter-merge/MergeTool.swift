@@ -74,7 +74,11 @@ enum MergeTool {
             let threads =
                 try arguments.int("threads", in: 1...1024) ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             if arguments.flag("dry-run") {
-                try StagedOutput.checkTarget(path: path, shape: shape(of: path), replacing: arguments.flag("force"))
+                let force = arguments.flag("force")
+                try StagedOutput.checkPlace(path: path, shape: shape(of: path), replacing: force)
+                if let report = arguments.value("report") {
+                    try StagedOutput.checkPlace(path: report, shape: .file, replacing: force)
+                }
                 try DryRun(plan: plan, path: path, threads: threads).show(on: terminal)
                 return 0
             }
@@ -161,7 +165,7 @@ enum MergeTool {
         let summary = MergeSummary(
             plan: plan, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests,
             allowed: Set(arguments.values("allow")))
-        let isBroken = ProblemList(summary.broken).hasErrors
+        let isBroken = ProblemList(summary.warnings).hasErrors
         if !isBroken { try output.commit() }
         progress.finish()
         terminal.report(notes)

@@ -77,7 +77,8 @@ import Testing
             hint: "make it first: mkdir -p '\(scratch("no/such"))'")
         let deep = try scratch.directory("deep")
         refused(Tools.merge(Self.base, [Self.adapter], deep + "/.."), 64, "is no name for an output")
-        refused(Tools.merge(Self.base, [Self.adapter], scratch(String(repeating: "n", count: 201))), 64, "no name")
+        refused(
+            Tools.merge(Self.base, [Self.adapter], scratch(String(repeating: "n", count: 201))), 64, "too long a name")
         #expect(scratch.names == ["deep"])
     }
 

@@ -34,10 +34,11 @@ public struct AdapterFacts: Sendable {
 
     /// Modules whose factors have another rank than the config says, or two.
     private static func ranks(of modules: [ModuleFacts], _ adapter: Adapter) -> [Problem] {
-        modules.filter { $0.kind != .experts && $0.kind != .parameter }.compactMap { facts in
+        let scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
+        return modules.filter { $0.kind != .experts && $0.kind != .parameter }.compactMap { facts in
             let (a, b) = (facts.module.down, facts.module.up)
             guard a.shape.count >= 2, b.shape.count >= 2 else { return nil }
-            let (own, other, said) = (a.shape[0], b.shape[1], facts.rank)
+            let (own, other, said) = (a.shape[0], b.shape[1], scales.rank(of: facts.module.patternPath))
             if own == said && other == said { return nil }
             // Factors of convolutions in groups have less.
             if own == said, b.shape.count > 2, other > 0, own % other == 0 { return nil }

@@ -39,7 +39,8 @@ public struct ModuleFacts: Sendable {
     init(_ module: AdapterModule, parameter: String?, isParameter: Bool, config: PEFTConfig, scales: ScaleResolver) {
         self.module = module
         path = parameter.map { "\(module.path).\($0)" } ?? module.path
-        let stated = scales.rank(of: path)
+        let pattern = parameter == nil ? module.patternPath : path
+        let stated = scales.rank(of: pattern)
         alpha = scales.alpha(of: path)
         scale = Double(module.repetitions) * config.scale(rank: stated, alpha: alpha)
         let (a, b) = (module.down.shape, module.up.shape)
