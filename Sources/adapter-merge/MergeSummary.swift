@@ -28,13 +28,16 @@ struct MergeSummary {
         return result + (nothing.map { [$0] } ?? []) + broken
     }
 
-    /// A sum of adapters that is zero but for the rounding of float64.
+    /// A sum of adapters that is zero but for what the summation itself rounds, and changes no weight.
     var nothing: Problem? {
-        let others = report.tensors.contains { !["delta", "cast"].contains($0.kind) || $0.relativeSize > 1e-12 }
+        let others = report.tensors.contains {
+            !["delta", "cast"].contains($0.kind) || $0.relativeSize > ($0.swallowed < 1 ? 1e-12 : 1e-6)
+        }
         guard !others, let first = report.deltas.first else { return nil }
         return problem(
             severity("zero-delta"), "zero-delta", first.name,
-            "gets a delta of zero, and so does all else: the adapters cancel, and the merged model would be the base",
+            "does not change, and nothing else does: the adapters cancel, or their deltas are far too small, and the merged model "
+                + "would be the base",
             hint: "--allow zero-delta writes it all the same")
     }
 

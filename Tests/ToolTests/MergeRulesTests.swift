@@ -48,24 +48,6 @@ import Testing
         }
     }
 
-    /// A causal model gets a classifier's head: its config must say how many labels, and which class has it.
-    @Test func newLabels() throws {
-        let scratch = try Scratch()
-        var pair = Pair()
-        pair.adapter.append(.init(Pair.prefix + "score.weight", "F32", [4, 6], (0..<24).map(Double.init)))
-        pair.config["task_type"] = "SEQ_CLS"
-        pair.config["modules_to_save"] = ["classifier", "score"]
-        let (base, adapter) = try pair.write(in: scratch)
-        try scratch.write("base/config.json", #"{"model_type":"made-up","architectures":["MadeUpForCausalLM"]}"#)
-        #expect(Tools.merge(base, [adapter], scratch("out")).status == 0)
-        let config = try object(in: scratch("out/config.json"))
-        #expect(config["architectures"] as? [String] == ["MadeUpForSequenceClassification"])
-        let labels = config["id2label"] as? [String: String]
-        #expect(labels == ["0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2", "3": "LABEL_3"])
-        #expect((config["label2id"] as? [String: Int])?["LABEL_3"] == 3)
-        #expect(try tensors(in: scratch("out"))["score.weight"]?.shape == [4, 6])
-    }
-
     @Test func whatIsTooLargeIsNoModel() throws {
         let scratch = try Scratch()
         let (base, adapter) = try Pair(dtype: "F16").write(in: scratch)
@@ -145,12 +127,44 @@ import Testing
         #expect(Tools.verify(base, adapter, options: ["--merged", scratch("out")]).status == 0)
     }
 
+    /// The base itself, twice the adapter, and a number that is none are no merge.
+    @Test func whatRoundingDoesNotExplain() throws {
+        let scratch = try Scratch()
+        let (base, adapter) = try Pair().write(in: scratch)
+        let options = ["--merged", scratch("out")]
+        _ = try scratch.copy(base, as: "out")
+        #expect(Tools.verify(base, adapter, options: options).status == 1)
+        #expect(Tools.merge(base, [adapter + ":2"], scratch("out"), "--force").status == 0)
+        #expect(Tools.verify(base, adapter, options: options).status == 1)
+        #expect(Tools.verify(base, adapter + ":2", options: options).status == 0)
+        let name = scratch("out/model.safetensors")
+        var file = try TensorFile(path: name)
+        file.tensors[0].bytes.replaceSubrange(0..<2, with: [0xc0, 0x7f])
+        try file.write(to: name)
+        let answer = Tools.verify(base, adapter + ":2", options: options)
+        #expect(answer.status == 1)
+        #expect(answer.errors.first?.contains("has 1 of 48 weights farther from the merge") == true, "\(answer.err)")
+    }
+
+    /// What one adapter adds and another takes away again is no merge that anyone wants.
+    @Test func adaptersThatCancel() throws {
+        let scratch = try Scratch()
+        let (base, adapter) = try Pair().write(in: scratch)
+        let answer = Tools.merge(base, [adapter, adapter + ":-1"], scratch("out"))
+        #expect(answer.status == 1 && answer.err.contains("--allow zero-delta"), "\(answer.err)")
+        #expect(!scratch.names.contains("out"))
+        let allowed = Tools.merge(
+            base, [adapter, adapter + ":-1"], scratch("out"), "--allow", "zero-delta")
+        #expect(allowed.status == 0, "\(allowed.err)")
+    }
+
     /// `config.json` is a part of the merge.
     @Test func aWrongConfigIsFound() throws {
         let scratch = try Scratch()
         for (name, key, wrong) in [
             ("tied-head-bf16", "tie_word_embeddings", true as Any),
-            ("resized-vocabulary-bf16", "vocab_size", 24 as Any),
+            ("resized-vocabulary-bf16", "vocab_size", 24 as Any), ("linear-qv-bf16", "vocab_size", 25 as Any),
+            ("rslora-bf16", "num_attention_heads", 1 as Any),
         ] {
             let (base, adapter) = (Golden.path(name) + "/base", Golden.path(name) + "/adapter")
             #expect(Tools.merge(base, [adapter], scratch(name)).status == 0)
