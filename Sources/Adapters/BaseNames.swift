@@ -62,7 +62,7 @@ struct BaseNames {
         if candidates.isEmpty {
             candidates = RenamedParts.alternatives(to: String(tail)).flatMap { byTail[$0[...]] ?? [] }
         }
-        if let first = tail.utf8.first, !(0x30...0x39).contains(first) {
+        if tail.utf8.first.map(Self.isDigit) != true {
             // The end of a name says little where no number is in it: the pooler's `dense` is not the head's `dense`.
             candidates.removeAll { !Self.isRelated(name, $0.name) }
         }
@@ -81,12 +81,9 @@ struct BaseNames {
         let chosen = zip(candidates, lengths).filter { $0.1 == best }.map(\.0)
         if chosen.count == 1 { return chosen }
         // `model.language_model.layers` and `language_model.model.layers` are the same; a vision tower is another place.
-        let parts = prefix(name)
-        let related = chosen.filter { candidate in
-            let own = prefix(candidate.name)
-            return !own.isEmpty && (own.isSubset(of: parts) || parts.isSubset(of: own))
-        }
-        return related.count == 1 && !parts.isEmpty ? related : chosen
+        if prefix(name).isEmpty { return chosen }
+        let related = chosen.filter { !prefix($0.name).isEmpty && isRelated(name, $0.name) }
+        return related.count == 1 ? related : chosen
     }
 
     /// Whether two names go on from the same place: one has all the parts before the tail that the other has.
@@ -107,12 +104,14 @@ struct BaseNames {
         var previous = part
         while true {
             let end = bytes[part...].firstIndex(of: UInt8(ascii: ".")) ?? bytes.endIndex
-            if part < end, bytes[part..<end].allSatisfy({ (0x30...0x39).contains($0) }) { return name[part...] }
+            if part < end, bytes[part..<end].allSatisfy(isDigit) { return name[part...] }
             if end == bytes.endIndex { return name[previous...] }
             previous = part
             part = bytes.index(after: end)
         }
     }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
     /// How many name parts two names have in common at their ends.
     private static func commonEnd(_ a: String, _ b: String) -> Int {

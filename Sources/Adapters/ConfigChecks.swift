@@ -169,7 +169,6 @@ struct ConfigChecks {
             wanted.subtract(TargetMatcher.parts(of: replacement.module).map(String.init))
         }
         // PEFT's classes for classifiers name both, whatever the model has.
-        let isClassifier = ["SEQ_CLS", "TOKEN_CLS"].contains(adapter.config.taskType ?? "")
         let names = adapter.config.modulesToSave.filter(wanted.contains)
         var stored: Set<String> = []
         for entry in base.tensors where stored.count < wanted.count {
@@ -180,7 +179,7 @@ struct ConfigChecks {
         }
         return names.compactMap { name in
             let isThere = stored.contains(name) || resolver.names.exact(name + ".weight") != nil
-            if !isThere && isClassifier && ["classifier", "score"].contains(name) { return nil }
+            if !isThere && adapter.config.classifierHeads.contains(name) { return nil }
             return isThere
                 ? make(
                     .error, "missing-module-to-save",

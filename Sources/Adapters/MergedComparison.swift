@@ -94,9 +94,7 @@ public struct MergedComparison: Sendable {
             let name = entry.info.name
             guard let info = merged.lookup(name)?.info, info.dtype.bits > 8 else { continue }
             result.weights.insert(name)
-            let module = name.split(separator: ".").dropLast().joined(separator: ".")
-            result.scales.formUnion(StoredScales.names(of: name))
-            result.scales.formUnion(["input_scale", "activation_scale", "input_scale_inv"].map { module + "." + $0 })
+            result.scales.formUnion(StoredScales.companions(of: name))
         }
         return result
     }
@@ -137,25 +135,23 @@ public struct MergedComparison: Sendable {
             return
         }
         compareUnchanged(base, merged, config, unties: unties)
-        let text = config["text_config"]?.object
-        let isTied = (config["tie_word_embeddings"] ?? text?["tie_word_embeddings"]) == .bool(true)
-        if unties && isTied {
+        if unties && Self.setting("tie_word_embeddings", config) == .bool(true) {
             report(merged, nil, "says tie_word_embeddings: true in config.json, but embedding and head differ")
         }
+        let said = Self.setting("vocab_size", config)?.number?.int
         var resized = false
         for change in updates.values.compactMap({ $0.first?.2 }) {
             guard let rows = change.shape.first, let source = change.source.flatMap(base.lookup)?.info else { continue }
             guard source.shape.first != rows, source.shape.count == 2 else { continue }
-            let module = source.name.split(separator: ".").dropLast().joined(separator: ".")
+            let module = ParameterName.module(of: source.name)
             if BaseTraits.isClassifier(module) { continue }
             resized = true
-            let said = (config["vocab_size"] ?? text?["vocab_size"])?.number?.int
             guard let said, said != rows else { continue }
             report(merged, nil, "says vocab_size \(said) in config.json, but the adapter makes it \(rows)")
             return
         }
         guard !resized, let old = base.config?.object.flatMap({ Self.setting("vocab_size", $0) })?.number?.int,
-            let said = Self.setting("vocab_size", config)?.number?.int, said != old
+            let said, said != old
         else { return }
         report(merged, nil, "says vocab_size \(said) in config.json, but the base says \(old)")
     }

@@ -67,6 +67,10 @@ public struct PEFTConfig: Sendable {
     public var revision: String?
     /// `task_type`.
     public var taskType: String?
+    /// Heads that PEFT's classes for classifiers save by themselves, whichever of them the model has.
+    var classifierHeads: [String] {
+        ["SEQ_CLS", "TOKEN_CLS"].contains(taskType ?? "") ? ["classifier", "score"] : []
+    }
     /// The class of the model that the adapter was trained on, which PEFT notes where there is no task.
     public private(set) var modelClass: String?
     /// `peft_version`.

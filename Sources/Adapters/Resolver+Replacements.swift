@@ -50,8 +50,8 @@ extension Resolver {
             }
             return error("duplicate-tensor", tensor, "replaces '\(weight.name)', and so does '\(other.name)'")
         }
-        let module = weight.name.split(separator: ".").dropLast().joined(separator: ".")
-        let isClassifier = BaseTraits.isClassifier(module) && !traits.hasVocabulary(module)
+        let module = ParameterName.module(of: weight.name)
+        let isClassifier = BaseTraits.isClassifier(module)
         let (code, what) =
             isClassifier ? ("head-resized", "number of labels") : ("vocabulary-resized", "vocabulary")
         if weight.shape != tensor.shape, !problems.contains(where: { $0.code == code }) {
@@ -106,8 +106,7 @@ extension Resolver {
 
     /// Whether `modules_to_save` names the module; PEFT adds the heads of classifiers by itself.
     private func isAnnounced(_ module: String) -> Bool {
-        var announced = adapter.config.modulesToSave
-        if ["SEQ_CLS", "TOKEN_CLS"].contains(adapter.config.taskType ?? "") { announced += ["classifier", "score"] }
+        let announced = adapter.config.modulesToSave + adapter.config.classifierHeads
         return announced.contains { ".\(module).".contains(".\($0).") }
     }
 
@@ -154,13 +153,13 @@ extension Resolver {
     mutating func checkVocabulary() {
         let resized = updates.values.filter { update in
             guard let source = update.source, let weight = base.lookup(source)?.info else { return false }
-            let module = source.split(separator: ".").dropLast().joined(separator: ".")
-            return weight.shape != update.shape && (traits.hasVocabulary(module) || !BaseTraits.isClassifier(module))
+            let module = ParameterName.module(of: source)
+            return weight.shape != update.shape && !BaseTraits.isClassifier(module)
         }
         guard let first = resized.min(by: { $0.name < $1.name }), let rows = first.shape.first else { return }
         guard let source = first.source, let old = base.lookup(source)?.info.shape.first else { return }
         for entry in base.tensors where entry.info.shape.contains(old) {
-            let module = entry.info.name.split(separator: ".").dropLast().joined(separator: ".")
+            let module = ParameterName.module(of: entry.info.name)
             let isMatrix = entry.info.shape.count == 2 && entry.info.name.hasSuffix(".weight")
             let isBias = entry.info.shape.count == 1 && isHeadBias(entry.info.name, module)
             let isLogits = entry.info.name.hasSuffix("final_logits_bias")

@@ -7,9 +7,15 @@ public struct StoredScales {
     /// The names under which the scales of `weight` are understood: DeepSeek's by blocks, then those for all or each row.
     public static func names(of weight: String) -> [String] { [weight + "_scale_inv", weight + "_scale"] }
 
+    /// All scales that belong to `weight` and say nothing once it has another type: its own, and those of its input.
+    public static func companions(of weight: String) -> [String] {
+        let module = ParameterName.module(of: weight)
+        return names(of: weight) + ["input_scale", "activation_scale", "input_scale_inv"].map { module + "." + $0 }
+    }
+
     /// Other tensors of the same module that seem to scale its weight.
     public static func strangers(_ base: Checkpoint, beside weight: String) -> [String] {
-        let module = weight.split(separator: ".").dropLast().joined(separator: ".") + "."
+        let module = ParameterName.module(of: weight) + "."
         let known = Set(names(of: weight))
         return base.tensors.map(\.info.name).filter { name in
             guard name.hasPrefix(module), name != weight, !known.contains(name) else { return false }

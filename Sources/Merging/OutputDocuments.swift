@@ -165,7 +165,7 @@ struct OutputDocuments {
     private var vocabulary: Int? {
         for tensor in plan.shards.flatMap(\.tensors) {
             guard let place = plan.base.lookup(tensor.name), place.info.shape != tensor.shape else { continue }
-            let module = tensor.name.split(separator: ".").dropLast().joined(separator: ".")
+            let module = ParameterName.module(of: tensor.name)
             if BaseTraits.isClassifier(module) { continue }
             return tensor.shape.first
         }

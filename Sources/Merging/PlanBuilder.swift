@@ -195,9 +195,7 @@ struct PlanBuilder {
     private var scaleNames: Set<String> {
         var result: Set<String> = []
         for entry in base.tensors where entry.info.dtype.kernel != nil && entry.info.dtype.bits == 8 {
-            let module = entry.info.name.split(separator: ".").dropLast().joined(separator: ".")
-            let others = ["input_scale", "activation_scale", "input_scale_inv"].map { module + "." + $0 }
-            for name in StoredScales.names(of: entry.info.name) + others where base.lookup(name) != nil {
+            for name in StoredScales.companions(of: entry.info.name) where base.lookup(name) != nil {
                 result.insert(name)
             }
         }

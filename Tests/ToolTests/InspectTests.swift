@@ -12,6 +12,18 @@ import Testing
         return try #require((document["items"] as? [[String: Any]])?.first)
     }
 
+    /// PEFT gives the output projection inside an attention module the alpha of that module, and adds its delta twice.
+    @Test func outputProjectionsScaleAsTheirModule() throws {
+        let scratch = try Scratch()
+        let adapter = try scratch.copy(Golden.path("multihead-attention-f32") + "/adapter", as: "adapter")
+        var config = try object(in: adapter + "/adapter_config.json")
+        config["alpha_pattern"] = ["attn": 3]
+        try write([UInt8](try JSONSerialization.data(withJSONObject: config)), to: adapter + "/adapter_config.json")
+        let modules = try #require(try item(adapter)["modules"] as? [[String: Any]])
+        let scales = modules.map { "\($0["path"] ?? "") \($0["alpha"] ?? "") \($0["scale"] ?? "")" }
+        #expect(scales == ["attn 3 0.75", "attn.out_proj 3 1.5", "lin 8 2"])
+    }
+
     @Test func adapterInText() {
         let path = Golden.path("rank-pattern-rslora-bf16") + "/adapter"
         let answer = Tools.inspect([path, "--modules"])

@@ -41,7 +41,7 @@ public struct ModuleFacts: Sendable {
         path = parameter.map { "\(module.path).\($0)" } ?? module.path
         let pattern = parameter == nil ? module.patternPath : path
         let stated = scales.rank(of: pattern)
-        alpha = scales.alpha(of: path)
+        alpha = scales.alpha(of: pattern)
         scale = Double(module.repetitions) * config.scale(rank: stated, alpha: alpha)
         let (a, b) = (module.down.shape, module.up.shape)
         let isExperts = isParameter && a.count == 2 && stated > 0 && a[0] % stated == 0 && a[0] > stated
