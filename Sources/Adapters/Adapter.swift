@@ -1,6 +1,5 @@
 import Problems
 import Safetensors
-import StrictJSON
 import Tensors
 
 /// The factors of one adapted module or parameter.

@@ -201,7 +201,7 @@ public final class StagedOutput: Sendable {
     }
 
     /// Refuses a target that exists, or that `replacing` would destroy more than an output of this kind.
-    public static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
+    private static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
         guard let kind = Directory.kind(of: path) else {
             // A link to nothing takes the name, too; it must not show only when the work is done.
             guard Directory.isTaken(path) else { return }

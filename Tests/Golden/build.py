@@ -50,14 +50,8 @@ def seed_of(text, seed=0):
 
 def fill(model, seed, dtype, ratio):
     """Random values for everything the adapter trains, such that deltas are about `ratio` of the weights."""
-    generator = torch.Generator().manual_seed(seed)
     modules = dict(model.named_modules())
-    done = set()
-    for name, parameter in sorted(model.named_parameters()):
-        if parameter.data_ptr() in done or not (parameter.requires_grad or "lora_" in name):
-            continue
-        done.add(parameter.data_ptr())
-        noise = torch.randn(parameter.shape, generator=generator)
+    for name, parameter, noise in models.noise_for(model, seed, models.is_trained):
         head, _, tail = name.rpartition(".lora_")
         if not head:
             spread = 0.3 / parameter.shape[-1] ** 0.5 if parameter.ndim > 1 else 0.05

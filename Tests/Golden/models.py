@@ -157,15 +157,25 @@ class AttentionNet(nn.Module):
         return self.lin(self.attn(x, x, x, need_weights=False)[0])
 
 
-def randomise(model, seed):
-    """Give every parameter random values of a usual scale, biases and norms too."""
+def noise_for(model, seed, wanted=lambda name, parameter: True):
+    """Each wanted parameter by its name with random numbers of its shape; those that share storage come once."""
     generator = torch.Generator().manual_seed(seed)
     seen = set()
     for name, parameter in sorted(model.named_parameters()):
-        if parameter.data_ptr() in seen:
+        if parameter.data_ptr() in seen or not wanted(name, parameter):
             continue
         seen.add(parameter.data_ptr())
-        noise = torch.randn(parameter.shape, generator=generator)
+        yield name, parameter, torch.randn(parameter.shape, generator=generator)
+
+
+def is_trained(name, parameter):
+    """Whether the parameter belongs to the adapter."""
+    return parameter.requires_grad or "lora_" in name
+
+
+def randomise(model, seed):
+    """Give every parameter random values of a usual scale, biases and norms too."""
+    for name, parameter, noise in noise_for(model, seed):
         if parameter.ndim == 1:
             value = 0.1 * noise + (1.0 if "norm" in name or "ln_" in name else 0.0) * name.endswith("weight")
         else:

@@ -187,15 +187,9 @@ def getter(model, name):
 
 def fill(model, seed):
     """Random values for all that is trained."""
-    import torch
+    import models
 
-    generator = torch.Generator().manual_seed(seed)
-    done = set()
-    for name, parameter in sorted(model.named_parameters()):
-        if parameter.data_ptr() in done or not (parameter.requires_grad or "lora_" in name):
-            continue
-        done.add(parameter.data_ptr())
-        noise = torch.randn(parameter.shape, generator=generator)
+    for name, parameter, noise in models.noise_for(model, seed, models.is_trained):
         if "magnitude" in name:
             parameter.data *= 1 + 0.2 * noise
         elif "lora_" in name:
@@ -206,15 +200,9 @@ def fill(model, seed):
 
 def randomise(model, seed):
     """Random values of a usual size for the base."""
-    import torch
+    import models
 
-    generator = torch.Generator().manual_seed(seed)
-    done = set()
-    for _, parameter in sorted(model.named_parameters()):
-        if parameter.data_ptr() in done:
-            continue
-        done.add(parameter.data_ptr())
-        noise = torch.randn(parameter.shape, generator=generator)
+    for _, parameter, noise in models.noise_for(model, seed):
         scale = 0.2 if parameter.ndim > 1 else 0.1
         parameter.data.copy_(parameter.data * (parameter.ndim == 1) + scale * noise)
 

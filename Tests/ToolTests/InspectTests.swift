@@ -21,7 +21,7 @@ import Testing
         try write([UInt8](try JSONSerialization.data(withJSONObject: config)), to: adapter + "/adapter_config.json")
         let modules = try #require(try item(adapter)["modules"] as? [[String: Any]])
         let scales = modules.map { "\($0["path"] ?? "") \($0["alpha"] ?? "") \($0["scale"] ?? "")" }
-        #expect(scales == ["attn 3 0.75", "attn.out_proj 3 1.5", "lin 8 2"])
+        #expect(scales == ["attn 3.0 0.75", "attn.out_proj 3.0 1.5", "lin 8.0 2.0"])
     }
 
     @Test func adapterInText() {

@@ -12,9 +12,9 @@ int ak_rename_noreplace(int from_dir, const char *from, int to_dir, const char *
 int ak_rename_exchange(int from_dir, const char *from, int to_dir, const char *to);
 /* sync_file_range(2): start writing these pages back, without waiting. */
 int ak_start_writeback(int fd, int64_t offset, int64_t count);
-/* openat(2) with O_CLOEXEC, `flags` and `mode`. */
-// O_PATH: a place in the file system, which need not be readable.
+/* O_PATH: a place in the file system, which need not be readable. */
 int ak_path_flag(void);
+/* openat(2) with O_CLOEXEC, `flags` and `mode`. */
 int ak_openat(int dir, const char *path, int flags, unsigned mode);
 /* fallocate(2), mode 0: -1 and errno; never falls back to writing zeros. */
 int ak_fallocate(int fd, int64_t offset, int64_t count);

@@ -1,7 +1,7 @@
 import Fixtures
 import Testing
 
-@testable import StrictJSON
+@testable import Adapters
 
 @Suite struct NaturalOrderTests {
     @Test func numbersCountAsNumbers() {
