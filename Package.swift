@@ -15,10 +15,12 @@ let faultSeam: [SwiftSetting] = [.define("FAULT_SEAM", .when(configuration: .deb
 let package = Package(
     name: "AdapterKit",
     products: [
-        .library(name: "AdapterKit", targets: ["Safetensors", "Adapters", "Merging"]),
+        .library(name: "AdapterKit", targets: ["Safetensors", "Adapters", "Merging", "Composition"]),
         .executable(name: "adapter-inspect", targets: ["adapter-inspect"]),
         .executable(name: "adapter-verify", targets: ["adapter-verify"]),
         .executable(name: "adapter-merge", targets: ["adapter-merge"]),
+        .executable(name: "adapter-combine", targets: ["adapter-combine"]),
+        .executable(name: "adapter-extract", targets: ["adapter-extract"]),
     ],
     targets: [
         .target(name: "CPosix"),
@@ -37,11 +39,18 @@ let package = Package(
         .target(
             name: "Merging", dependencies: ["Adapters", "Tensors", "Digests", "Files", "Problems"],
             swiftSettings: strict),
+        .target(
+            name: "Composition", dependencies: ["Adapters", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
+            swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
+
+        .target(name: "Reports", dependencies: ["Composition", "Console", "Files"], swiftSettings: strict),
 
         .executableTarget(name: "adapter-inspect", dependencies: ["Adapters", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-verify", dependencies: ["Merging", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
+        .executableTarget(name: "adapter-combine", dependencies: ["Reports"], swiftSettings: strict),
+        .executableTarget(name: "adapter-extract", dependencies: ["Reports"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),
         .testTarget(

@@ -24,7 +24,7 @@ public struct AdapterModule: Sendable {
 
     /// The path that rank and alpha patterns are matched with: PEFT gives the output projection inside an attention module
     /// the rank and alpha of that module.
-    var patternPath: String { repetitions > 1 ? String(path.dropLast(".out_proj".utf8.count)) : path }
+    package var patternPath: String { repetitions > 1 ? String(path.dropLast(".out_proj".utf8.count)) : path }
 
     /// The rank that the tensors have; for experts, all ranks together.
     public var tensorRank: Int { down.shape.first ?? 0 }
@@ -69,7 +69,7 @@ public final class Adapter: Sendable {
     /// Parameters that are replaced whole.
     public let replacements: [Replacement]
     /// What replaced embeddings were before; of use only to a head that shares them.
-    let originals: [Replacement]
+    package let originals: [Replacement]
     /// Rows of embeddings that are replaced.
     public let tokenRows: [TokenRows]
     /// What is wrong with the adapter by itself, or cannot be merged.

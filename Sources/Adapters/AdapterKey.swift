@@ -89,7 +89,7 @@ struct AdapterKey: Equatable {
         return true
     }
 
-    private static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
+    static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
 
     init(_ name: String) {
         var parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map {

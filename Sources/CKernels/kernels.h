@@ -29,6 +29,11 @@ struct ak_kernels {
                    const double *, size_t, const double *, const double *, double, double, struct ak_stats *);
     void (*row_sumsq)(enum ak_dtype, const void *, size_t, size_t, size_t, const double *, size_t, double, double *);
     void (*col_sumsq)(enum ak_dtype, const void *, size_t, size_t, size_t, const double *, size_t, double, double *);
+    void (*product_f64)(size_t, size_t, size_t, const double *, ptrdiff_t, ptrdiff_t, const double *, ptrdiff_t,
+                        ptrdiff_t, double *, ptrdiff_t);
+    double (*dot_f64)(const double *, const double *, size_t);
+    void (*axpy_f64)(double, const double *, double *, size_t);
+    void (*rotate_f64)(double, double, double *, double *, size_t);
 };
 
 extern const struct ak_kernels ak_kernels_baseline;

@@ -20,10 +20,12 @@
 #include "vectors.inc.h"
 #include "update16.inc.h"
 #include "delta.inc.h"
+#include "matrix.inc.h"
 #include "finish.inc.h"
 
 const struct ak_kernels AK_TABLE = {
-    widen_f32, widen_f64, round_f64, nonfinite, update16, delta_f64, finish, row_sumsq, col_sumsq,
+    widen_f32, widen_f64, round_f64, nonfinite, update16,    delta_f64, finish,
+    row_sumsq, col_sumsq, product_f64, dot_f64, axpy_f64,  rotate_f64,
 };
 
 #pragma clang diagnostic pop

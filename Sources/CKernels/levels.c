@@ -125,3 +125,16 @@ void ak_col_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows
                   size_t ldd, double in_scale, double *sums) {
     kernels()->col_sumsq(in, weights, ldw, rows, cols, delta, ldd, in_scale, sums);
 }
+
+void ak_product_f64(size_t rows, size_t cols, size_t depth, const double *a, ptrdiff_t a_row, ptrdiff_t a_step,
+                    const double *b, ptrdiff_t b_row, ptrdiff_t b_step, double *c, ptrdiff_t ldc) {
+    kernels()->product_f64(rows, cols, depth, a, a_row, a_step, b, b_row, b_step, c, ldc);
+}
+
+double ak_dot_f64(const double *x, const double *y, size_t n) { return kernels()->dot_f64(x, y, n); }
+
+void ak_axpy_f64(double factor, const double *x, double *y, size_t n) { kernels()->axpy_f64(factor, x, y, n); }
+
+void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n) {
+    kernels()->rotate_f64(cosine, sine, x, y, n);
+}

@@ -116,6 +116,15 @@ public final class Terminal: Sendable {
     /// Tells all problems of a list on stderr, up to `cap` of each severity.
     public func report(_ list: ProblemList, cap: Int = 50) { report(list.problems, cap: cap) }
 
+    /// Shows a table on stderr, unless quiet: figures beside the answer.
+    public func aside(_ table: Table) {
+        guard !quiet else { return }
+        let columns = Int(ak_terminal_columns(streams.diagnostics))
+        var text = table.rendered(width: columns > 0 ? columns : nil)
+        if text.hasSuffix("\n") { text.removeLast() }
+        diagnose([text])
+    }
+
     /// Whether anything was written to stdout.
     var hasOutput: Bool { state.withLock { $0.hasOutput } }
 

@@ -22,6 +22,21 @@ public func requireSeparate(output: String, from inputs: [String]) throws(Proble
     try requireOutside(output, inputs)
 }
 
+/// Refuses a report that would be written into the output: it would be lost when the output is exchanged.
+public func requireApart(report: String, output: String) throws(Problem) {
+    let parent = parentPath(of: report)
+    var isInside = lastComponent(of: report) == lastComponent(of: output) && parent == parentPath(of: output)
+    isInside = isInside || parent == parentPath(of: output + "/x")
+    if !isInside, Directory.kind(of: output) == .directory, Directory.kind(of: parent) == .directory {
+        isInside = try Directory(path: parent).identity == Directory(path: output).identity
+    }
+    guard !isInside else {
+        throw Problem(
+            .usage, "report-in-output", file: report, "is a part of the output '\(output)', but the report is not",
+            hint: "write the report somewhere else")
+    }
+}
+
 /// Refuses an output below a directory that is an input: what is there is never changed, not even by a new file.
 private func requireOutside(_ output: String, _ inputs: [String]) throws(Problem) {
     guard Directory.kind(of: parentPath(of: output)) == .directory else { return }

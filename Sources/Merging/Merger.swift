@@ -4,6 +4,7 @@ import Digests
 import Files
 import Problems
 import Safetensors
+import Tensors
 import Synchronization
 
 /// Carries a plan out: writes every file of the output, and tells what rounding did.
@@ -181,7 +182,7 @@ public final class Merger: Sendable {
     private func perform(_ item: Item, _ buffers: BlockBuffers) throws(Problem) {
         switch item {
         case .hashAdapter(let at):
-            let digest = try Provenance.digest(of: plan.inputs[at].adapter, progress: progress)
+            let digest = try plan.inputs[at].adapter.digest(progress: progress)
             state.withLock { $0.digests.adapters[at] = digest }
         case .hashBase(let at):
             let digest = try SHA256.hex(of: plan.base.shards[at].file.file, progress: progress)

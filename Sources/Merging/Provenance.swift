@@ -26,26 +26,11 @@ struct Provenance: Sendable {
     private let digests: Bool
 
     init(base: Checkpoint, inputs: [MergeInput], version: String, digests: Bool) {
-        baseIdentity = Self.identity(of: base)
+        baseIdentity = Origin.identity(of: base)
         baseShards = base.shards.map(\.name)
-        self.inputs = inputs.map { (Self.lastComponent($0.adapter.path), $0.weight) }
+        self.inputs = inputs.map { ($0.adapter.path, $0.weight) }
         self.version = version
         self.digests = digests
-    }
-
-    /// SHA-256 of a line `name dtype shape` for each tensor, separated by tabs, sorted by name.
-    static func identity(of base: Checkpoint) -> String {
-        let lines = base.tensors.map { entry in
-            let shape = entry.info.shape.map(String.init).joined(separator: ",")
-            return "\(entry.info.name)\t\(entry.info.dtype.rawValue)\t\(shape)\n"
-        }
-        return SHA256.hex(
-            Array(lines.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }.joined().utf8))
-    }
-
-    /// A path says much about a machine and little about the adapter: only its last part is kept.
-    private static func lastComponent(_ path: String) -> String {
-        path.split(separator: "/").last { $0 != "." && $0 != ".." }.map(String.init) ?? "adapter"
     }
 
     /// The base's own metadata, with ours added; `nil` stands for digests that are still unknown.
@@ -59,11 +44,7 @@ struct Provenance: Sendable {
         let adapters =
             (earlier ?? [])
             + inputs.enumerated().map { at, input in
-                JSONValue.object(
-                    JSONObject([
-                        ("name", .string(input.path)), ("sha256", .string(found?.adapters[at] ?? Self.blank)),
-                        ("weight", .number(JSONNumber(text: Self.text(input.weight)))),
-                    ]))
+                Origin.entry(path: input.path, digest: found?.adapters[at] ?? Self.blank, weight: input.weight)
             }
         result.append(("adapterkit.adapters", JSONValue.array(adapters).encoded()))
         result.append(("adapterkit.base", baseIdentity))
@@ -75,17 +56,5 @@ struct Provenance: Sendable {
         }
         result.append(("adapterkit.version", version))
         return result
-    }
-
-    private static func text(_ weight: Double) -> String {
-        weight == weight.rounded() && abs(weight) < 1e15 ? String(Int(weight)) : String(weight)
-    }
-
-    /// The digest of an adapter: SHA-256 of what `sha256sum adapter_config.json adapter_model.safetensors` prints.
-    static func digest(of adapter: Adapter, progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
-        let config = manifestLine(digest: SHA256.hex(adapter.configBytes), name: "adapter_config.json")
-        let tensors = manifestLine(
-            digest: try SHA256.hex(of: adapter.file.file, progress: progress), name: "adapter_model.safetensors")
-        return SHA256.hex(Array((config + tensors).utf8))
     }
 }

@@ -47,6 +47,20 @@ public enum DType: String, CaseIterable, Sendable, Comparable {
     /// Unsigned, eight bytes.
     case u64 = "U64"
 
+    /// Words that name a type to compute with, as a user may write them.
+    public static let words = ["float64", "float32", "float16", "bfloat16", "f64", "f32", "f16", "bf16"]
+
+    /// The type that one of these words names.
+    public init?(word: String) {
+        switch word {
+        case "float64", "f64": self = .f64
+        case "float32", "f32": self = .f32
+        case "float16", "f16": self = .f16
+        case "bfloat16", "bf16": self = .bf16
+        default: return nil
+        }
+    }
+
     /// Bits of one element.
     public var bits: Int {
         switch self {

@@ -2,10 +2,10 @@ import Adapters
 import CKernels
 import Console
 import Files
-import Glibc
 import Merging
 import Problems
 import Safetensors
+import Tensors
 
 /// `adapter-merge`: dense weights from a base and adapters.
 @main
@@ -29,7 +29,7 @@ enum MergeTool {
             Option("dry-run", short: "n", help: "Show what would be written, and what it needs, and stop."),
             Option(
                 "dtype", value: "TYPE", help: "Cast all floating-point weights to this type.",
-                choices: ["float64", "float32", "float16", "bfloat16", "f64", "f32", "f16", "bf16"]),
+                choices: DType.words),
             Option(
                 "max-shard-size", value: "SIZE",
                 help:
@@ -72,7 +72,7 @@ enum MergeTool {
             }
             let plan = try prepare(arguments, path, terminal)
             let threads =
-                try arguments.int("threads", in: 1...1024) ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+                try arguments.int("threads", in: 1...1024) ?? Workers.processors
             if arguments.flag("dry-run") {
                 let force = arguments.flag("force")
                 try StagedOutput.checkPlace(path: path, shape: shape(of: path), replacing: force)
@@ -98,7 +98,7 @@ enum MergeTool {
                     .usage, "bad-report", "--report needs the name of a file", hint: "--json prints the same on stdout")
             }
             try requireSeparate(output: report, from: [base] + operands.map(\.path))
-            try requireOutside(report: report, output: path)
+            try requireApart(report: report, output: path)
         }
         let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
@@ -110,7 +110,7 @@ enum MergeTool {
             terminal.report(problem)
         }
         var options = MergeOptions(version: adapterKitVersion)
-        options.dtype = arguments.value("dtype").flatMap { dtypes[$0] }
+        options.dtype = arguments.value("dtype").flatMap(DType.init(word:))
         options.maxShardSize = try arguments.bytes("max-shard-size")
         options.digests = arguments.flag("digests")
         let plan = try MergePlan(inputs, options: options)
@@ -124,26 +124,6 @@ enum MergeTool {
     }
 
     private static func name(of path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
-
-    /// The report is written beside the output: inside, it would be lost when the output is exchanged.
-    private static func requireOutside(report: String, output: String) throws(Problem) {
-        let parent = parentPath(of: report)
-        var isInside = name(of: report) == name(of: output) && parent == parentPath(of: output)
-        isInside = isInside || parent == parentPath(of: output + "/x")
-        if !isInside, Directory.kind(of: output) == .directory, Directory.kind(of: parent) == .directory {
-            isInside = try Directory(path: parent).identity == Directory(path: output).identity
-        }
-        guard !isInside else {
-            throw Problem(
-                .usage, "report-in-output", file: report, "is a part of the output '\(output)', but the report is not",
-                hint: "write the report somewhere else")
-        }
-    }
-
-    private static let dtypes: [String: DType] = [
-        "float64": .f64, "float32": .f32, "float16": .f16, "bfloat16": .bf16, "f64": .f64, "f32": .f32, "f16": .f16,
-        "bf16": .bf16,
-    ]
 
     private static func merge(
         _ plan: MergePlan, _ arguments: Arguments, _ path: String, _ threads: Int, _ terminal: Terminal
@@ -187,14 +167,5 @@ enum MergeTool {
                 "needs \(Humane.bytes(plan.weightFileSize)), but only \(Humane.bytes(free)) are free there",
                 hint: "free \(Humane.bytes(plan.weightFileSize - free)), or choose an output on another disk")
         }
-    }
-}
-
-/// Seconds since some fixed point.
-enum Clock {
-    static var now: Double {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 }

@@ -5,11 +5,11 @@ import Tensors
 /// One factor of a delta, read whole in its file's dtype, and widened to float64 piece by piece.
 ///
 /// Its long side is the outputs (B) or the inputs (A), its short side the rank.
-final class FactorReader {
+package final class FactorReader {
     /// Elements of the long side.
-    let length: Int
+    package let length: Int
     /// Elements of the short side.
-    let rank: Int
+    package let rank: Int
     private let bytes: [UInt8]
     private let size: Int
     private let kernel: ak_dtype
@@ -20,7 +20,7 @@ final class FactorReader {
     private var widenedRange = 0..<0
 
     /// Reads the factor of `length` × `rank`; for A, whose rows are the ranks, `isTransposed` is true.
-    init?(_ file: SafetensorsFile, _ factor: Factor, length: Int, rank: Int, isTransposed: Bool) throws {
+    package init?(_ file: SafetensorsFile, _ factor: Factor, length: Int, rank: Int, isTransposed: Bool) throws {
         guard let kernel = factor.tensor.dtype.kernel else { return nil }
         self.kernel = kernel
         self.factor = factor
@@ -55,6 +55,29 @@ final class FactorReader {
                 for k in 0..<rank { target[i * stride + column + k] = widened[row + k * rankStride] }
             }
         }
+    }
+
+    /// One matrix as rank vectors of the long side, one after the other.
+    package func vectors(_ batch: Int) -> [Double] {
+        var result = [Double](repeating: 0, count: rank * length)
+        let start = factor.offset + batch * factor.batchStride
+        if longStride == 1 {
+            for k in 0..<rank {
+                widen(start + k * rankStride, length)
+                result.replaceSubrange(k * length..<(k + 1) * length, with: widened[..<length])
+            }
+            return result
+        }
+        let step = 256
+        var block = [Double](repeating: 0, count: step * rank)
+        for first in stride(from: 0, to: length, by: step) {
+            let range = first..<min(length, first + step)
+            copy(batch, range, to: &block, stride: rank, column: 0)
+            for k in 0..<rank {
+                for i in 0..<range.count { result[k * length + first + i] = block[i * rank + k] }
+            }
+        }
+        return result
     }
 
     private func widen(_ start: Int, _ count: Int) {

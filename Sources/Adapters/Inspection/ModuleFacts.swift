@@ -22,7 +22,7 @@ public struct ModuleFacts: Sendable {
     /// What B·A is multiplied by.
     public let scale: Double
     /// B (out × rank) and A (rank × in) of each matrix; `nil` where no product is defined.
-    let factors: (left: Factor, right: Factor, rows: Int, columns: Int)?
+    package let factors: (left: Factor, right: Factor, rows: Int, columns: Int)?
 
     /// Whether it has a DoRA magnitude.
     public var isDoRA: Bool { module.magnitude != nil }

@@ -77,7 +77,7 @@ struct LayerPattern {
 }
 
 /// Which modules a config says are adapted: PEFT's `check_target_module_exists`.
-struct TargetMatcher {
+package struct TargetMatcher {
     private enum Targets {
         case none
         case everyLinear
@@ -96,7 +96,7 @@ struct TargetMatcher {
     /// The same with dots, each of which stands for any character.
     private let dottedNames: [[UInt8]]
 
-    init(config: PEFTConfig) throws(Problem) {
+    package init(config: PEFTConfig) throws(Problem) {
         switch config.targetModules {
         case .none: targets = .none
         case .text("all-linear"): targets = .everyLinear
@@ -122,7 +122,7 @@ struct TargetMatcher {
     }
 
     /// Whether the config names the module at `path`; `nil` where that depends on the module's class.
-    func targets(_ path: String) -> Bool? {
+    package func targets(_ path: String) -> Bool? {
         if Self.named(excludedNames, path) || excludedPattern?.matches(path) == true { return false }
         if Self.holds(savedNames, path) || isDotted(path) || saved.contains(where: { $0.matches(path) }) {
             return false
@@ -176,7 +176,7 @@ struct TargetMatcher {
     }
 
     /// `path`, and what comes behind each of its dots.
-    static func ends(of path: String) -> [Substring] {
+    package static func ends(of path: String) -> [Substring] {
         let bytes = path.utf8
         let dots = bytes.indices.filter { bytes[$0] == UInt8(ascii: ".") }
         return [path[...]] + dots.map { path[bytes.index(after: $0)...] }

@@ -130,4 +130,22 @@ void ak_row_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows
 void ak_col_sumsq(enum ak_dtype in, const void *weights, size_t ldw, size_t rows, size_t cols, const double *delta,
                   size_t ldd, double in_scale, double *sums);
 
+// MARK: Linear algebra in float64
+
+/// c(i, j) += sum of a(i, k) * b(k, j) for k ascending from 0 to depth, each step one fused multiply-add.
+///
+/// a(i, k) is at `a[i * a_row + k * a_step]`, b(k, j) at `b[k * b_row + j * b_step]`, so that either may lie transposed;
+/// c is row-major, `ldc` elements from one row to the next, and overlaps neither.
+void ak_product_f64(size_t rows, size_t cols, size_t depth, const double *a, ptrdiff_t a_row, ptrdiff_t a_step,
+                    const double *b, ptrdiff_t b_row, ptrdiff_t b_step, double *c, ptrdiff_t ldc);
+
+/// The sum of x[i] * y[i], in 16 lanes by i modulo 16, each in order by fused multiply-adds, joined in pairs.
+double ak_dot_f64(const double *x, const double *y, size_t n);
+
+/// y[i] = fma(factor, x[i], y[i]).
+void ak_axpy_f64(double factor, const double *x, double *y, size_t n);
+
+/// (x, y) = (c x - s y, c y + s x), each as fma(c, first, rounded product).
+void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n);
+
 #endif

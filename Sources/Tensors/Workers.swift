@@ -1,7 +1,10 @@
 import Glibc
 
 /// Threads that run one closure each, joined before it returns.
-enum Workers {
+package enum Workers {
+    /// How many threads the machine has processors for.
+    package static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+
     private final class Job: Sendable {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
@@ -11,7 +14,7 @@ enum Workers {
     ///
     /// Where the system gives fewer threads, the calling thread runs what is left afterwards, so every call must be able
     /// to do its work alone.
-    static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    package static func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         var threads: [pthread_t] = []
         var left: [Int] = []
         for index in 1..<max(1, count) {
@@ -39,13 +42,13 @@ enum Workers {
 }
 
 /// A queue on which one thread waits for what others have made ready.
-@safe final class ReadyQueue<Element: Sendable>: @unchecked Sendable {
+@safe package final class ReadyQueue<Element: Sendable>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var elements: [Element] = []
     private var isClosed = false
 
-    init() {
+    package init() {
         unsafe mutex = .allocate(capacity: 1)
         unsafe condition = .allocate(capacity: 1)
         unsafe pthread_mutex_init(mutex, nil)
@@ -65,19 +68,19 @@ enum Workers {
         return body()
     }
 
-    func add(_ element: Element) {
+    package func add(_ element: Element) {
         locked { elements.append(element) }
         unsafe pthread_cond_signal(condition)
     }
 
     /// Says that nothing more will come.
-    func close() {
+    package func close() {
         locked { isClosed = true }
         unsafe pthread_cond_broadcast(condition)
     }
 
     /// The next element; `nil` when the queue is closed and empty.
-    func next() -> Element? {
+    package func next() -> Element? {
         locked {
             while elements.isEmpty && !isClosed { unsafe pthread_cond_wait(condition, mutex) }
             return elements.isEmpty ? nil : elements.removeFirst()

@@ -1,0 +1,128 @@
+import Adapters
+import Files
+import Problems
+import Safetensors
+
+/// One adapter that takes part.
+struct CombineInput: Sendable {
+    let path: String
+    let facts: AdapterFacts
+    /// What its delta is multiplied by; not zero.
+    let weight: Double
+
+    var adapter: Adapter { facts.adapter }
+}
+
+/// The adapters, opened and held against each other, with everything that was found.
+struct CombineInputs: Sendable {
+    /// Those with a weight.
+    private(set) var entries: [CombineInput] = []
+    /// What was found.
+    private(set) var problems: [Problem] = []
+
+    init(_ request: CombineRequest) {
+        for (operand, weight) in zip(request.operands, request.weights) {
+            do throws(Problem) {
+                let facts = AdapterFacts(try Adapter(path: operand.path))
+                problems += facts.standaloneProblems(allowed: request.allowed)
+                problems += Self.unsummable(facts)
+                if weight != 0 {
+                    entries.append(CombineInput(path: operand.path, facts: facts, weight: weight))
+                } else {
+                    problems.append(
+                        Problem(.note, .incompatible, "weight-zero", file: operand.path, "has weight 0 and is left out")
+                    )
+                }
+            } catch {
+                problems.append(error)
+            }
+        }
+        guard !ProblemList(problems).hasErrors else { return }
+        checkBases(allowed: request.allowed)
+        checkSettings()
+    }
+
+    /// What has no sum, whatever it is added to.
+    private static func unsummable(_ facts: AdapterFacts) -> [Problem] {
+        var result: [Problem] = []
+        let (config, file) = (facts.adapter.config, facts.adapter.file.path)
+        if config.type == "TRAINABLE_TOKENS" {
+            result.append(
+                Problem(
+                    .incompatible, "not-lora", file: file,
+                    "replaces rows of an embedding and has no delta, so there is nothing to add up",
+                    hint: "adapter-merge applies it together with others"))
+        }
+        if config.type == "LORA", config.useDoRA || facts.modules.contains(where: \.isDoRA) {
+            result.append(
+                Problem(
+                    .incompatible, "dora", file: file,
+                    "is DoRA: it scales whole rows of the weights by a magnitude, which is no delta that could be added",
+                    hint: "merge it with adapter-merge, then make a plain adapter of the result with adapter-extract"))
+        }
+        for module in facts.modules where !module.hasDelta && config.type == "LORA" {
+            result.append(
+                Problem(
+                    .incompatible, "no-delta", file: file, tensor: module.module.down.name,
+                    "shapes \(module.module.down.shape) of A and \(module.module.up.shape) of B have no product that could be "
+                        + "added", hint: "a convolution with groups has none; leave the adapter out"))
+        }
+        return result
+    }
+
+    // MARK: Bases
+
+    private mutating func checkBases(allowed: Set<String>) {
+        guard let first = entries.first else { return }
+        for other in entries.dropFirst() {
+            if let (severity, message) = Self.difference(first.adapter, other.adapter) {
+                let isAllowed = allowed.contains("different-base") || severity == .warning
+                problems.append(
+                    Problem(
+                        isAllowed ? .warning : .error, .incompatible, "different-base", file: other.adapter.configPath,
+                        message,
+                        hint: isAllowed
+                            ? nil
+                            : "adapters of different bases do not add up; if it is the same base, say --allow different-base"
+                    ))
+            }
+        }
+    }
+
+    /// How the bases of two adapters differ, by name, revision or digest.
+    private static func difference(_ a: Adapter, _ b: Adapter) -> (Problem.Severity, String)? {
+        let (own, other) = (metadata(a, "adapterkit.base"), metadata(b, "adapterkit.base"))
+        if let own, let other, own != other {
+            return (
+                .error,
+                "was made from another base than '\(a.path)': \(other.prefix(12))... instead of \(own.prefix(12))..."
+            )
+        }
+        guard let name = a.config.baseModel, let second = b.config.baseModel, name != second else {
+            if let r = a.config.revision, let s = b.config.revision, r != s {
+                return (.warning, "names revision '\(s)' of the base, while '\(a.path)' names '\(r)'")
+            }
+            return nil
+        }
+        // The same model is found under many paths.
+        let isAlike = lastComponent(of: name).lowercased() == lastComponent(of: second).lowercased()
+        return (
+            isAlike ? .warning : .error, "names the base '\(second)', while '\(a.path)' names '\(name)'"
+        )
+    }
+
+    static func metadata(_ adapter: Adapter, _ key: String) -> String? {
+        adapter.file.header.metadata?.first { $0.key == key }?.value
+    }
+
+    private mutating func checkSettings() {
+        let tasks = Set(entries.compactMap(\.adapter.config.taskType))
+        if tasks.count > 1 {
+            problems.append(
+                Problem(
+                    .warning, .incompatible, "different-tasks",
+                    "the adapters were trained for different tasks (\(tasks.sorted().joined(separator: ", "))); the result gets the first one's"
+                ))
+        }
+    }
+}

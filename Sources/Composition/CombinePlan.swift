@@ -1,0 +1,341 @@
+import Adapters
+import Files
+import Problems
+import Safetensors
+import Tensors
+
+/// One adapter's delta of one module.
+struct CombinePart: Sendable {
+    let input: Int
+    let facts: ModuleFacts
+    /// The adapter's scale.
+    let scale: Double
+    /// The user's weight.
+    var weight: Double
+}
+
+/// One module of the result.
+struct CombineModule: Sendable {
+    /// The path, with the parameter's name where one is adapted.
+    let path: String
+    /// What the result's rank and alpha are looked up by.
+    let patternPath: String
+    /// The first adapter's module, whose shapes and name the result has.
+    let model: ModuleFacts
+    /// The adapters that have the module, without those that cancel.
+    var parts: [CombinePart] = []
+    /// Whether equal factors were found and counted as one.
+    var hasRepetition = false
+
+    /// Matrices: experts, or one.
+    var batches: Int { model.experts }
+    var rows: Int { model.factors?.rows ?? 0 }
+    var columns: Int { model.factors?.columns ?? 0 }
+    /// All ranks together.
+    var stackedRank: Int { parts.reduce(0) { $0 + $1.facts.rank } }
+    /// Whether the result has a bias of B.
+    var hasBias = false
+    /// How often PEFT applies the delta.
+    var repetitions: Double { Double(model.module.repetitions) }
+}
+
+/// A tensor that goes into the result as it is.
+struct CarriedTensor: Sendable {
+    let name: String
+    let input: Int
+    let tensor: TensorInfo
+}
+
+/// What a combination will do, from headers and configs, but for what must be compared.
+public struct CombinePlan: Sendable {
+    public let request: CombineRequest
+    let inputs: [CombineInput]
+    private(set) var modules: [CombineModule] = []
+    private(set) var carried: [CarriedTensor] = []
+    /// What the user should know.
+    public private(set) var remarks: [Problem] = []
+    /// Parts that were dropped since the same factors were there with the opposite weight.
+    private(set) var cancelled = 0
+
+    /// The adapters that take part, with their weights.
+    public var adapters: [(path: String, weight: Double)] { inputs.map { ($0.path, $0.weight) } }
+    /// Bytes of all factors.
+    public var inputBytes: Int { inputs.reduce(0) { $0 + $1.adapter.file.header.dataLength } }
+    /// The number of modules of the result.
+    public var moduleCount: Int { modules.count }
+
+    /// Opens everything; all problems together end it.
+    public init(_ request: CombineRequest) throws {
+        try request.check()
+        self.request = request
+        let found = CombineInputs(request)
+        var problems = found.problems
+        inputs = found.entries
+        if !ProblemList(problems).hasErrors {
+            problems += collect()
+            problems += try carry()
+            problems += checkExtras()
+            if !ProblemList(problems).hasErrors { try dropRepetitions() }
+        }
+        let list = ProblemList(problems)
+        if list.hasErrors { throw list }
+        remarks = problems
+        try requireDelta()
+    }
+
+    // MARK: Modules
+
+    private mutating func collect() -> [Problem] {
+        var places: [String: Int] = [:]
+        var problems: [Problem] = []
+        for (input, entry) in inputs.enumerated() {
+            for facts in entry.facts.modules {
+                let isNamed = facts.path != facts.module.path
+                let key = isNamed || facts.module.depth == 0 ? facts.path : "\(facts.path) (\(facts.module.depth))"
+                let part = CombinePart(
+                    input: input, facts: facts, scale: facts.scale / Double(facts.module.repetitions),
+                    weight: entry.weight)
+                guard let at = places[key] else {
+                    places[key] = modules.count
+                    modules.append(
+                        CombineModule(
+                            path: facts.path, patternPath: isNamed ? facts.path : facts.module.patternPath,
+                            model: facts, parts: [part]))
+                    continue
+                }
+                if let problem = mismatch(modules[at], part) {
+                    problems.append(problem)
+                } else {
+                    modules[at].parts.append(part)
+                }
+            }
+        }
+        for at in modules.indices {
+            modules[at].hasBias = inputs.contains { $0.adapter.config.loraBias }
+        }
+        return problems + mixedParameters() + unequalRanks()
+    }
+
+    private func mismatch(_ module: CombineModule, _ part: CombinePart) -> Problem? {
+        let (a, b) = (module.model, part.facts)
+        let isAlike =
+            a.module.isEmbedding == b.module.isEmbedding && a.experts == b.experts && a.kind == b.kind
+            && a.module.down.shape.dropFirst() == b.module.down.shape.dropFirst()
+            && a.module.up.shape.first == b.module.up.shape.first && a.module.repetitions == b.module.repetitions
+        if isAlike { return nil }
+        let first = inputs[module.parts[0].input]
+        return Problem(
+            .incompatible, "shape-mismatch", file: inputs[part.input].adapter.file.path, tensor: b.module.down.name,
+            "A \(b.module.down.shape) and B \(b.module.up.shape) do not go with A \(a.module.down.shape) and B "
+                + "\(a.module.up.shape) of '\(first.path)'",
+            hint: "the adapters were trained on different bases, or on different kinds of modules")
+    }
+
+    /// PEFT nests several parameters of one module; with other sets of them, the names mean other parameters.
+    private func mixedParameters() -> [Problem] {
+        var sets: [String: (input: Int, names: [String])] = [:]
+        for (input, entry) in inputs.enumerated() {
+            var own: [String: [ModuleFacts]] = [:]
+            for facts in entry.facts.modules where facts.kind == .experts || facts.kind == .parameter {
+                own[facts.module.path, default: []].append(facts)
+            }
+            for (path, facts) in own {
+                let names = facts.map { "\($0.path) \($0.module.depth)" }.sorted()
+                guard let known = sets[path] else {
+                    sets[path] = (input, names)
+                    continue
+                }
+                guard known.names != names else { continue }
+                return [
+                    Problem(
+                        .incompatible, "mixed-parameters", file: entry.adapter.file.path,
+                        "adapts other parameters of '\(path)' than '\(inputs[known.input].path)' does",
+                        hint: "merge them one after the other instead: adapter-merge BASE ONE OTHER -o OUT")
+                ]
+            }
+        }
+        return []
+    }
+
+    /// Factors of different ranks cannot be added element by element.
+    private func unequalRanks() -> [Problem] {
+        guard request.method == .factorLinear || (request.method.isSparse && request.domain == .factors) else {
+            return []
+        }
+        return modules.compactMap { module in
+            let ranks = Set(module.parts.map(\.facts.rank))
+            guard ranks.count > 1 else { return nil }
+            return Problem(
+                .incompatible, "rank-mismatch", tensor: module.path,
+                "has ranks \(ranks.sorted().map(String.init).joined(separator: " and ")), and factors of different ranks cannot be "
+                    + "added",
+                hint: request.method == .factorLinear ? "linear adds the deltas" : "leave --on factors out")
+        }
+    }
+
+    private func checkExtras() -> [Problem] {
+        guard inputs.contains(where: { $0.adapter.config.loraBias }) else { return [] }
+        let (file, method) = (inputs[0].path, request.method)
+        if !method.isSum {
+            return [
+                Problem(
+                    .incompatible, "lora-bias", file: file,
+                    "the adapters have biases of lora_B, for which \(method.rawValue) is not defined",
+                    hint: "stack, subtract, linear and svd add them up")
+            ]
+        }
+        let odd = modules.first { $0.model.kind != .linear && $0.model.kind != .convolution }
+        guard let odd else { return [] }
+        return [
+            Problem(
+                .incompatible, "lora-bias", file: file, tensor: odd.model.module.down.name,
+                "is neither a linear layer nor a convolution, and PEFT knows biases of lora_B for those only; but the result would have them",
+                hint: "combine adapters of the same kind")
+        ]
+    }
+
+    // MARK: Tensors that are replaced
+
+    /// Replacements, saved modules and rows: of one adapter, or the same in several.
+    private mutating func carry() throws -> [Problem] {
+        var problems: [Problem] = []
+        var known: [String: CarriedTensor] = [:]
+        for (input, entry) in inputs.enumerated() {
+            let adapter = entry.adapter
+            let tensors =
+                (adapter.replacements + adapter.originals).map(\.tensor) + adapter.tokenRows.map(\.tensor)
+            // What an embedding was before training is no change, so a weight does not concern it.
+            let trained = Set(
+                (adapter.replacements.filter { $0.isBaseLayer && $0.parameter == "weight" } + adapter.originals)
+                    .map(\.tensor.name))
+            for tensor in tensors {
+                let carried = CarriedTensor(name: AdapterNames.canonical(tensor.name), input: input, tensor: tensor)
+                guard let earlier = known[carried.name] else {
+                    known[carried.name] = carried
+                    self.carried.append(carried)
+                    if entry.weight != 1, !trained.contains(tensor.name) { problems.append(weighted(carried)) }
+                    continue
+                }
+                guard try isSame(earlier, carried) else {
+                    problems.append(
+                        Problem(
+                            .incompatible, "replaced-twice", file: adapter.file.path, tensor: tensor.name,
+                            "replaces a parameter that '\(inputs[earlier.input].path)' replaces by other values; two replacements "
+                                + "have no sum",
+                            hint: "leave one of the adapters out"))
+                    continue
+                }
+                if entry.weight != 1, !trained.contains(tensor.name) { problems.append(weighted(carried)) }
+            }
+        }
+        return problems + adaptedAndReplaced()
+    }
+
+    private func weighted(_ carried: CarriedTensor) -> Problem {
+        Problem(
+            .incompatible, "weighted-replacement", file: inputs[carried.input].adapter.file.path,
+            tensor: carried.tensor.name,
+            "is a whole parameter, for which a weight of \(Origin.text(inputs[carried.input].weight)) makes no sense",
+            hint: "give this adapter the weight 1")
+    }
+
+    private func isSame(_ a: CarriedTensor, _ b: CarriedTensor) throws -> Bool {
+        let (first, second) = (inputs[a.input].adapter, inputs[b.input].adapter)
+        guard a.tensor.shape == b.tensor.shape else { return false }
+        if let rows = first.tokenRows.first(where: { $0.tensor == a.tensor }) {
+            guard second.tokenRows.contains(where: { $0.tensor == b.tensor && $0.rows == rows.rows }) else {
+                return false
+            }
+        }
+        return try TensorValues.equal(first.file, a.tensor, second.file, b.tensor)
+    }
+
+    /// PEFT cannot adapt a module that it replaces.
+    private func adaptedAndReplaced() -> [Problem] {
+        let saved = inputs.flatMap { entry in entry.adapter.replacements.filter { !$0.isBaseLayer }.map { (entry, $0) }
+        }
+        let adapted = Dictionary(modules.map { ($0.model.module.path, $0) }) { own, _ in own }
+        return saved.compactMap { entry, replacement in
+            guard replacement.parameter == "weight", let module = adapted[replacement.module],
+                module.parts.contains(where: { inputs[$0.input].path != entry.path })
+            else { return nil }
+            return Problem(
+                .incompatible, "replaced-and-adapted", file: entry.adapter.file.path, tensor: replacement.tensor.name,
+                "replaces '\(replacement.module)', which another of the adapters changes by a delta; one adapter cannot do both",
+                hint: "adapter-merge BASE ONE OTHER -o OUT applies both")
+        }
+    }
+
+    // MARK: Equal factors
+
+    /// Counts the same factors once, with the sum of their coefficients: so they cancel exactly where they should.
+    private mutating func dropRepetitions() throws {
+        guard request.method.isSum, inputs.count > 1 else { return }
+        for at in modules.indices {
+            var kept: [CombinePart] = []
+            for part in modules[at].parts {
+                let twin = try kept.indices.first { index in
+                    guard kept[index].scale == part.scale else { return false }
+                    return try Self.sameFactors(kept[index], part, inputs)
+                }
+                if let twin {
+                    kept[twin].weight += part.weight
+                    modules[at].hasRepetition = true
+                } else {
+                    kept.append(part)
+                }
+            }
+            cancelled += kept.count { $0.weight == 0 }
+            modules[at].parts = kept.filter { $0.weight != 0 }
+        }
+    }
+
+    private static func sameFactors(_ a: CombinePart, _ b: CombinePart, _ inputs: [CombineInput]) throws -> Bool {
+        let (first, second) = (inputs[a.input].adapter.file, inputs[b.input].adapter.file)
+        let pairs = [(a.facts.module.down, b.facts.module.down), (a.facts.module.up, b.facts.module.up)]
+        for (own, other) in pairs {
+            guard own.dtype == other.dtype, own.shape == other.shape else { return false }
+        }
+        for (own, other) in pairs {
+            var done = 0
+            while done < own.byteCount {
+                // Most differ within the first bytes.
+                let range = done..<min(own.byteCount, done + (done == 0 ? 1 << 12 : 1 << 20))
+                guard try first.read(own, bytes: range) == second.read(other, bytes: range) else { return false }
+                done = range.upperBound
+            }
+        }
+        return true
+    }
+
+    private mutating func requireDelta() throws {
+        if inputs.isEmpty {
+            throw Problem(
+                .usage, "zero-delta", "every adapter has weight 0, so nothing is left",
+                hint: "give weights that are not 0")
+        }
+        guard cancelled > 0 else { return }
+        if modules.contains(where: { !$0.parts.isEmpty }) {
+            let count = modules.count { $0.parts.isEmpty }
+            if count > 0 {
+                remarks.append(
+                    Problem(
+                        .note, .incompatible, "cancelled",
+                        "\(count) of \(modules.count) modules have the same factors in the adapters, cancel, and are zero in the result"
+                    ))
+            }
+            return
+        }
+        try addZero(
+            "the adapters have the same factors and cancel: the result is zero in all \(modules.count) modules")
+    }
+
+    mutating func addZero(_ message: String) throws {
+        let isAllowed = request.allowed.contains("zero-delta")
+        let problem = Problem(
+            isAllowed ? .warning : .error, .incompatible, "zero-delta", file: inputs[0].path, message,
+            hint: isAllowed ? nil : "--allow zero-delta writes it all the same")
+        guard isAllowed else { throw problem }
+        remarks.append(problem)
+    }
+}

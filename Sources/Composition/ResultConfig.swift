@@ -1,0 +1,155 @@
+import Adapters
+import Problems
+import StrictJSON
+
+/// The `adapter_config.json` of a result: plain LoRA, as PEFT reads it.
+struct ResultConfig {
+    private var fields = JSONObject()
+
+    init() {
+        fields["peft_type"] = .string("LORA")
+        fields["bias"] = .string("none")
+        fields["fan_in_fan_out"] = .bool(false)
+        fields["inference_mode"] = .bool(true)
+        fields["init_lora_weights"] = .bool(true)
+        fields["lora_bias"] = .bool(false)
+        fields["lora_dropout"] = Self.number(0)
+        fields["use_dora"] = .bool(false)
+        fields["use_rslora"] = .bool(false)
+        fields["revision"] = .null
+        fields["task_type"] = .null
+        fields["modules_to_save"] = .null
+        fields["base_model_name_or_path"] = .null
+    }
+
+    subscript(key: String) -> JSONValue? {
+        get { fields[key] }
+        set { fields[key] = newValue }
+    }
+
+    static func number(_ value: Double) -> JSONValue { .number(JSONNumber(text: Origin.text(value))) }
+
+    static func texts(_ values: some Sequence<String>) -> JSONValue { .array(values.map(JSONValue.string)) }
+
+    /// Ranks of the modules, and alphas that make every scale the same.
+    mutating func setRanks(_ ranks: [(path: String, rank: Int)], scale: Double) {
+        let alpha = { (rank: Int) in Self.number(Self.alpha(rank, scale)) }
+        let usual = Tally(ranks.map(\.rank)).entries.first?.value ?? 1
+        fields["r"] = Self.number(Double(usual))
+        fields["lora_alpha"] = alpha(usual)
+        var others: [String: Int] = [:]
+        for (path, rank) in ranks where rank != usual { others[path] = rank }
+        let paths = Set(ranks.map(\.path))
+        let keys = others.map { (Self.key($0.key, among: paths), $0.value) }.sorted { $0.0 < $1.0 }
+        fields["rank_pattern"] = .object(JSONObject(keys.map { ($0.0, Self.number(Double($0.1))) }))
+        fields["alpha_pattern"] = .object(JSONObject(keys.map { ($0.0, alpha($0.1)) }))
+    }
+
+    /// The number that makes alpha / rank the scale.
+    private static func alpha(_ rank: Int, _ scale: Double) -> Double { scale * Double(rank) }
+
+    /// A pattern that matches only this path: PEFT lets anything that ends in a dot come before it, and dots stand for any
+    /// character.
+    private static func key(_ path: String, among paths: Set<String>) -> String {
+        let isEnd = paths.contains { $0 != path && $0.hasSuffix("." + path) }
+        let isPlain = path.utf8.allSatisfy { !#"\^$*+?{}[]|()"#.utf8.contains($0) }
+        let quoted = isPlain ? path : path.map { #"\^$*+?{}[]|()"#.contains($0) ? "\\\($0)" : "\($0)" }.joined()
+        return isEnd ? "^" + quoted : quoted
+    }
+
+    /// The file, keys sorted as PEFT sorts them.
+    var bytes: [UInt8] {
+        let sorted = fields.entries.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        return Array((JSONValue.object(JSONObject(sorted)).encoded(indent: 2, asciiOnly: true) + "\n").utf8)
+    }
+}
+
+extension CombinePlan {
+    /// The config of the result.
+    func config(_ result: ResultRanks) throws -> [UInt8] {
+        var config = ResultConfig()
+        let configs = inputs.map(\.adapter.config)
+        let first = { (value: (PEFTConfig) -> String?) -> JSONValue in
+            configs.lazy.compactMap(value).first.map(JSONValue.string) ?? .null
+        }
+        config["base_model_name_or_path"] = first(\.baseModel)
+        config["revision"] = first(\.revision)
+        config["task_type"] = first(\.taskType)
+        if let mapping = configs.lazy.compactMap({ $0.fields["auto_mapping"] }).first(where: { $0 != .null }) {
+            config["auto_mapping"] = mapping
+        }
+        if let version = configs.first?.version { config["peft_version"] = .string(version) }
+        config["fan_in_fan_out"] = .bool(configs.contains(where: \.fanInFanOut))
+        config["lora_bias"] = .bool(modules.contains(where: \.hasBias))
+        config.setRanks(zip(modules, result.ranks).map { ($0.patternPath, $1) }, scale: result.scale)
+        setTargets(&config, configs)
+        setReplacements(&config, configs)
+        return config.bytes
+    }
+
+    private func setTargets(_ config: inout ResultConfig, _ configs: [PEFTConfig]) {
+        let targets = TargetUnion(configs, modules: modules)
+        config["target_modules"] = targets.modules
+        for (key, value) in targets.others { config[key] = value }
+        let parameters = configs.flatMap(\.targetParameters)
+        if !parameters.isEmpty {
+            var seen: Set<String> = []
+            config["target_parameters"] = ResultConfig.texts(parameters.filter { seen.insert($0).inserted })
+        }
+        if configs.allSatisfy(\.ensureWeightTying) { config["ensure_weight_tying"] = .bool(true) }
+    }
+
+    /// What the adapters replace is replaced by the result, and named in the same fields.
+    private func setReplacements(_ config: inout ResultConfig, _ configs: [PEFTConfig]) {
+        let saved = configs.flatMap(\.modulesToSave)
+        if !saved.isEmpty { config["modules_to_save"] = ResultConfig.texts(Set(saved).sorted()) }
+        let biases = configs.map(\.bias)
+        if let bias = ["all", "lora_only"].first(where: biases.contains) { config["bias"] = .string(bias) }
+        if let rows = configs.lazy.compactMap({ $0.fields["trainable_token_indices"] }).first(where: { $0 != .null }) {
+            config["trainable_token_indices"] = rows
+        }
+    }
+}
+
+/// Which modules the result names as its targets: exactly those that it has factors for.
+struct TargetUnion {
+    let modules: JSONValue
+    /// Other fields that select modules.
+    private(set) var others: [(String, JSONValue)] = []
+
+    private static let selecting = ["exclude_modules", "layers_to_transform", "layers_pattern"]
+
+    init(_ configs: [PEFTConfig], modules result: [CombineModule]) {
+        let lists = configs.map { config -> [String]? in
+            if case .names(let names) = config.targetModules { names.sorted() } else { nil }
+        }
+        let isSelected = { (config: PEFTConfig) in
+            Self.selecting.contains { key in
+                guard let value = config.fields[key], value != .null else { return false }
+                return value.array?.isEmpty != true
+            }
+        }
+        if let first = configs.first, configs.allSatisfy({ Self.isSame($0, first) }) {
+            modules = lists[0].map { ResultConfig.texts($0) } ?? first.fields["target_modules"] ?? .null
+            others = Self.selecting.compactMap { key in first.fields[key].map { (key, $0) } }
+        } else if !configs.contains(where: isSelected), !lists.contains(nil) {
+            modules = ResultConfig.texts(Set(lists.compactMap { $0 }.joined()).sorted())
+        } else {
+            // Different ways of choosing have no union but the list of what they chose.
+            let paths = result.filter { module in
+                module.model.kind != .experts && module.model.kind != .parameter && module.model.module.repetitions == 1
+            }
+            modules = ResultConfig.texts(paths.map(\.model.module.path))
+        }
+    }
+
+    private static func isSame(_ a: PEFTConfig, _ b: PEFTConfig) -> Bool {
+        let targets: Bool =
+            switch (a.targetModules, b.targetModules) {
+            case (.names(let own), .names(let other)): own.sorted() == other.sorted()
+            default: a.targetModules == b.targetModules
+            }
+        return targets
+            && selecting.allSatisfy { (a.fields[$0] ?? .null) == (b.fields[$0] ?? .null) }
+    }
+}

@@ -1,0 +1,5 @@
+/// Time for what lasts.
+public enum Clock {
+    /// Seconds since some fixed point.
+    public static var now: Double { Double(Posix.now()) / 1e9 }
+}

@@ -1,0 +1,4 @@
+@main
+enum ExtractTool {
+    static func main() {}
+}
