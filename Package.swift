@@ -54,13 +54,17 @@ let package = Package(
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),
         .testTarget(
-            name: "ToolTests", dependencies: ["Fixtures", "adapter-inspect", "adapter-merge", "adapter-verify"]),
+            name: "ToolTests",
+            dependencies: [
+                "Fixtures", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge", "adapter-verify",
+            ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),
         .testTarget(name: "FilesTests", dependencies: ["Fixtures", "Files", "Digests", "CPosix"]),
         .testTarget(
             name: "AdaptersTests", dependencies: ["Fixtures", "Adapters", "Safetensors"],
             exclude: ["make_match_table.py", "match-table.json"]),
+        .testTarget(name: "CompositionTests", dependencies: ["Fixtures", "Composition"]),
         .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),
         .testTarget(name: "ConsoleTests", dependencies: ["Console"], swiftSettings: []),
     ],

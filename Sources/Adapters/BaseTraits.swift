@@ -115,6 +115,25 @@ public struct BaseTraits: Sendable {
     /// What comes behind the last dot.
     static func lastPart(_ path: String) -> String { path.split(separator: ".").last.map(String.init) ?? "" }
 
+    /// What comes behind the last dot.
+    package static func leaf(_ path: String) -> String { lastPart(path) }
+    /// Whether the module is, by its name, an input embedding or an output head.
+    package func mayHaveVocabulary(_ module: String) -> Bool { hasVocabulary(module) }
+    /// Whether the module is an output head.
+    package func isOutputHead(_ module: String) -> Bool { isHead(module) }
+    /// The names of head and embedding where the architecture is known to tie them: as stored, and in memory.
+    package var tiedNames: (head: String, memory: String)? {
+        tie.map { ($0.head, $0.memory.isEmpty ? $0.head : $0.memory) }
+    }
+    /// Tensors that the architecture ties together with the head, with those that they share.
+    package var sharedWithHead: [(target: String, source: String)] { headCompanions }
+    /// Further modules that use the embedding of an encoder-decoder model, in the names that the model has in memory.
+    package func furtherEmbeddings(_ embedding: String) -> [String] {
+        guard tie?.isSharedFurther == true, Self.lastPart(embedding) == "shared" else { return [] }
+        let stem = embedding.dropLast("shared".utf8.count)
+        return ["encoder", "decoder"].map { "\(stem)\($0).embed_tokens" }
+    }
+
     var usesConv1D: Bool { modelType.map(Self.conv1D.contains) ?? false }
     /// Whether linear layers may be stored (in × out): not in transformers' models other than those.
     var mayUseConv1D: Bool { modelType == nil || usesConv1D || !innerTypes.isDisjoint(with: Self.conv1D) }

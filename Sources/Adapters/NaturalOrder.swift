@@ -1,6 +1,6 @@
 extension String {
     /// Whether this text comes before another one when runs of digits count as numbers: `layers.2` before `layers.10`.
-    func precedesNaturally(_ other: String) -> Bool {
+    package func precedesNaturally(_ other: String) -> Bool {
         let (a, b) = (utf8Span.span, other.utf8Span.span)
         var at = 0
         while at < a.count && at < b.count && a[at] == b[at] { at += 1 }

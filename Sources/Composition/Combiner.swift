@@ -116,25 +116,13 @@ public struct Combiner: Sendable {
         return ranks.withLock { $0 }
     }
 
-    /// Calls `body` for each module from as many threads as there are; the first error in the order of modules ends it.
+    /// Calls `body` for each module, from as many threads as there are.
     private func forEachModule(_ body: @escaping @Sendable (Int, CombineModule) throws -> Void) throws {
-        let next = Atomic<Int>(0)
-        let failure = Mutex<(at: Int, error: any Error)?>(nil)
         let (modules, progress) = (plan.modules, progress)
-        Workers.run(min(threads, max(1, modules.count))) { _ in
-            while failure.withLock({ $0 == nil }) {
-                let at = next.add(1, ordering: .relaxed).oldValue
-                guard at < modules.count else { return }
-                do {
-                    try checkInterrupted()
-                    try body(at, modules[at])
-                    progress(Self.work(of: modules[at]))
-                } catch {
-                    failure.withLock { $0 = ($0?.at ?? .max) > at ? (at, error) : $0 }
-                }
-            }
+        try forEach(modules.count, threads: threads) { at in
+            try body(at, modules[at])
+            progress(Self.work(of: modules[at]))
         }
-        if let error = failure.withLock({ $0?.error }) { throw error }
     }
 
     /// Where the result came from; specified in `formats/combined-adapter.md`.

@@ -235,7 +235,9 @@ struct ModuleJob {
             sieve.apply(&values, count: values.count, start: 0)
             sifted.append(values)
         }
-        let sum = method.sum(sifted, weights: weights, election: request.election, count: tensors[0].values.count)
+        let count = tensors[0].values.count
+        var sum = [Double](repeating: 0, count: count)
+        method.sum(sifted, weights: weights, election: request.election, count: count, to: &sum)
         return Vectors(sum, count: tensors[0].count, length: tensors[0].length)
     }
 

@@ -5,32 +5,39 @@ struct SparseMethod: Sendable {
     /// Whether a sign is elected for each element, and the mean taken of those that have it.
     let elects: Bool
 
-    /// Adds the tensors' elements up, after what `sieves` leave of them.
+    /// Adds the first `count` elements of the tensors up.
     ///
-    /// - Parameter tensors: elements of each adapter, all at the same places.
-    func sum(_ tensors: [[Double]], weights: [Double], election: CombineRequest.Election, count: Int) -> [Double] {
-        var result = [Double](repeating: 0, count: count)
+    /// - Parameter tensors: elements of each adapter, all at the same places, after what sieves left of them.
+    func sum(
+        _ tensors: [[Double]], weights: [Double], election: CombineRequest.Election, count: Int,
+        to result: inout [Double]
+    ) {
+        for at in 0..<count { result[at] = 0 }
         guard elects else {
             for (tensor, weight) in zip(tensors, weights) {
                 for at in 0..<count { result[at] += weight * tensor[at] }
             }
-            return result
+            return
         }
-        for at in 0..<count {
-            var balance = 0.0
-            for tensor in tensors { balance += election == .total ? tensor[at] : Self.sign(tensor[at]) }
-            let elected = balance >= 0 ? 1.0 : -1.0
-            var (sum, agreeing) = (0.0, 0.0)
-            for (tensor, weight) in zip(tensors, weights) where Self.sign(tensor[at]) == elected {
-                sum += weight * tensor[at]
-                agreeing += 1
+        var elected = [Double](repeating: 0, count: count)
+        for tensor in tensors {
+            if election == .total {
+                for at in 0..<count { elected[at] += tensor[at] }
+            } else {
+                for at in 0..<count { elected[at] += tensor[at] > 0 ? 1 : tensor[at] < 0 ? -1 : 0 }
             }
-            result[at] = sum / max(agreeing, 1)
         }
-        return result
+        for at in 0..<count { elected[at] = elected[at] >= 0 ? 1 : -1 }
+        var agreeing = [Double](repeating: 0, count: count)
+        for (tensor, weight) in zip(tensors, weights) {
+            for at in 0..<count {
+                let agrees = tensor[at] * elected[at] > 0
+                result[at] += agrees ? weight * tensor[at] : 0
+                agreeing[at] += agrees ? 1 : 0
+            }
+        }
+        for at in 0..<count { result[at] /= max(agreeing[at], 1) }
     }
-
-    private static func sign(_ value: Double) -> Double { value > 0 ? 1 : value < 0 ? -1 : 0 }
 }
 
 /// Which elements of one tensor are kept.
@@ -46,6 +53,10 @@ enum Sieve: Sendable {
         switch self {
         case .all: return
         case .magnitude(let bits, let last):
+            if last == .max {
+                for at in 0..<count { values[at] = Self.magnitude(values[at]) >= bits ? values[at] : 0 }
+                return
+            }
             for at in 0..<count {
                 let own = Self.magnitude(values[at])
                 if own < bits || (own == bits && start + at > last) { values[at] = 0 }
@@ -108,29 +119,33 @@ enum Sieve: Sendable {
 /// The dense deltas of several adapters after a sparse method, by blocks of rows.
 struct SparseDeltas: RowBlocks {
     /// Factors with the adapter's scale, and the user's weights.
-    let parts: [(factors: LowRank, weight: Double)]
-    let method: SparseMethod
-    let election: CombineRequest.Election
-    private(set) var sieves: [Sieve] = []
+    private var deltas: [ProductRows]
+    private let weights: [Double]
+    private let method: SparseMethod
+    private let election: CombineRequest.Election
+    private var sieves: [Sieve] = []
+    private var blocks: [[Double]]
 
-    var rows: Int { parts[0].factors.left.length }
-    var columns: Int { parts[0].factors.right.length }
+    var rows: Int { deltas[0].rows }
+    var columns: Int { deltas[0].columns }
 
     init(
         _ parts: [(factors: LowRank, weight: Double)], _ method: SparseMethod, _ request: CombineRequest, name: String,
         inputs: [Int]
     ) throws {
-        self.parts = parts
+        deltas = parts.map { ProductRows($0.factors) }
+        weights = parts.map(\.weight)
+        blocks = parts.map { _ in [] }
         self.method = method
         election = request.election
         let density = request.density ?? 1
-        for (at, part) in parts.enumerated() {
+        for at in parts.indices {
             if method.isRandom {
                 let random = NumberedRandom(seed: request.seed, "dare", name, "\(inputs[at])")
                 sieves.append(density >= 1 ? .all : .random(random, density: density))
                 continue
             }
-            var delta = ProductRows(part.factors)
+            var delta = deltas[at]
             sieves.append(
                 try Sieve.largest(density, of: rows * columns) { body in
                     let columns = delta.columns
@@ -143,16 +158,12 @@ struct SparseDeltas: RowBlocks {
 
     mutating func read(_ range: Range<Int>, to target: inout [Double]) {
         let count = range.count * columns
-        var tensors: [[Double]] = []
-        for (part, sieve) in zip(parts, sieves) {
-            var block = [Double](repeating: 0, count: count)
-            var rows = ProductRows(part.factors)
-            rows.read(range, to: &block)
-            sieve.apply(&block, count: count, start: range.lowerBound * columns)
-            tensors.append(block)
+        for at in deltas.indices {
+            if blocks[at].count < count { blocks[at] = [Double](repeating: 0, count: count) }
+            deltas[at].read(range, to: &blocks[at])
+            sieves[at].apply(&blocks[at], count: count, start: range.lowerBound * columns)
         }
-        target.replaceSubrange(
-            0..<count, with: method.sum(tensors, weights: parts.map(\.weight), election: election, count: count))
+        method.sum(blocks, weights: weights, election: election, count: count, to: &target)
     }
 }
 

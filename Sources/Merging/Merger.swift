@@ -4,8 +4,8 @@ import Digests
 import Files
 import Problems
 import Safetensors
-import Tensors
 import Synchronization
+import Tensors
 
 /// Carries a plan out: writes every file of the output, and tells what rounding did.
 public final class Merger: Sendable {

@@ -129,3 +129,68 @@ extension KernelTests {
         }
     }
 }
+
+extension KernelTests {
+    /// Products of matrices that lie either way round, added to what is there, to the bit.
+    @Test func productIsTheDefinition() {
+        defer { ak_level_force(-1) }
+        var random = Random("productIsTheDefinition")
+        for (rows, cols, depth) in [(1, 1, 1), (4, 32, 96), (9, 70, 201), (33, 31, 5), (6, 64, 0), (130, 40, 17)] {
+            let a = (0..<rows * depth).map { _ in random.normal() }
+            let b = (0..<depth * cols).map { _ in random.normal() * scalbn(1, Int.random(in: -9...9, using: &random)) }
+            let start = (0..<rows * (cols + 3)).map { _ in random.normal() }
+            for (isTurned, isOther) in [(false, false), (true, false), (false, true), (true, true)] {
+                var wanted = start
+                for i in 0..<rows {
+                    for j in 0..<cols {
+                        for k in 0..<depth {
+                            let left = isTurned ? a[k * rows + i] : a[i * depth + k]
+                            let right = isOther ? b[j * depth + k] : b[k * cols + j]
+                            wanted[i * (cols + 3) + j] = fma(left, right, wanted[i * (cols + 3) + j])
+                        }
+                    }
+                }
+                for level in levels {
+                    ak_level_force(level)
+                    var c = start
+                    ak_product_f64(
+                        rows, cols, depth, a, isTurned ? 1 : depth, isTurned ? rows : 1, b, isOther ? 1 : cols,
+                        isOther ? depth : 1, &c, cols + 3)
+                    let label = "\(rows)x\(cols)x\(depth) \(isTurned) \(isOther) level \(level)"
+                    #expect(difference(c.map(\.bitPattern), wanted.map(\.bitPattern)) == nil, "\(label)")
+                }
+            }
+        }
+    }
+
+    /// Sums of products, sums of vectors and rotations, to the bit.
+    @Test func vectorsAreTheDefinition() {
+        defer { ak_level_force(-1) }
+        var random = Random("vectorsAreTheDefinition")
+        for count in [0, 1, 15, 16, 17, 100, 256, 1003] {
+            let x = (0..<count).map { _ in random.normal() }
+            let y = (0..<count).map { _ in random.normal() }
+            var lanes = [Double](repeating: 0, count: 16)
+            for at in 0..<count { lanes[at % 16] = fma(x[at], y[at], lanes[at % 16]) }
+            for half in [8, 4, 2, 1] {
+                for lane in 0..<half { lanes[lane] += lanes[lane + half] }
+            }
+            let (c, s) = (0.8, -0.6)
+            let turned = (0..<count).map { fma(c, x[$0], -s * y[$0]) } + (0..<count).map { fma(c, y[$0], s * x[$0]) }
+            let added = (0..<count).map { fma(0.37, x[$0], y[$0]) }
+            for level in levels {
+                ak_level_force(level)
+                #expect(ak_dot_f64(x, y, count).bitPattern == lanes[0].bitPattern, "dot of \(count) level \(level)")
+                var sum = y
+                ak_axpy_f64(0.37, x, &sum, count)
+                #expect(
+                    difference(sum.map(\.bitPattern), added.map(\.bitPattern)) == nil, "axpy \(count) level \(level)")
+                var (a, b) = (x, y)
+                ak_rotate_f64(c, s, &a, &b, count)
+                #expect(
+                    difference((a + b).map(\.bitPattern), turned.map(\.bitPattern)) == nil,
+                    "rotate \(count) level \(level)")
+            }
+        }
+    }
+}

@@ -30,8 +30,8 @@ enum EmbeddingNames {"""
 TABLES = {
     "embeddings": ("embedding", True, "Last parts of names that are always embeddings."),
     "embeddingEndings": ("embedding", False, "Last two parts, without numbers, of other names that are embeddings."),
-    "others": ("other", True, "Last parts of names that are never embeddings nor linear layers."),
-    "otherEndings": ("other", False, "Last two parts of other names that are neither."),
+    "others": ("other", True, "Last parts of names that are always neither embeddings nor linear layers."),
+    "otherEndings": ("other", False, "Last two parts of other names that are neither, in some model at least."),
 }
 
 FOOTER = """
@@ -42,10 +42,11 @@ FOOTER = """
 
 
 def kind(module):
-    """What PEFT can make of a module: only linear layers and embeddings can be adapted by their names."""
+    """What a module is. PEFT adapts the others only as `target_parameters`, which any linear layer can be too."""
     if isinstance(module, torch.nn.Embedding) or type(module).__name__.endswith("Embedding"):
         return "embedding"
-    return "linear" if isinstance(module, (torch.nn.Linear, Conv1D)) else "other"
+    isLinear = isinstance(module, (torch.nn.Linear, Conv1D)) or type(module).__name__ == "QuantLinear"
+    return "linear" if isLinear else "other"
 
 
 def modules(model):
@@ -101,10 +102,11 @@ def main():
             continue
         for end, has in sorted(ends.items()):
             notes += [f"  {end}: {k} in {' '.join(sorted(t))}"[:200] for k, t in sorted(has.items())]
-            for k in has if len(has) == 1 else ():
-                tables[k, False].append(end)
-            if len(has) > 1:
-                notes.append(f"  {end} is not told by two parts")
+            for k in has:
+                if k == "other" or len(has) == 1:
+                    tables[k, False].append(end)
+            if "embedding" in has and len(has) > 1:
+                notes.append(f"  {end} IS NOT TOLD BY TWO PARTS")
     print(HEADER.replace("{version}", transformers.__version__))
     for name, (what, isAlways, comment) in TABLES.items():
         print(f'    /// {comment}\n    static let {name} = words(\n        """')

@@ -37,6 +37,9 @@ def sum_case(tally, tools, item, size, directory, seed):
     base, adapters = combine_cases.make(item, size, directory, seed)
     given = list(zip(adapters, item.weights, strict=True))
     pairs = list(zip(adapters, weighted(item.method, item.weights), strict=True))
+    if item.refusable and (answer := checks.combine(tools, item.method, given, output)).code == 1:
+        tally.check("error:" in answer.err and not output.exists(), f"{label}: refused with a reason", answer.text)
+        return
     if not checks.made(tally, tools, label, item.method, given, output):
         return
     checks.directory(tally, label, output)
@@ -50,7 +53,7 @@ def sum_case(tally, tools, item, size, directory, seed):
 
 
 def same_bytes(tally, tools, size, directory, seed):
-    """The bytes do not depend on threads or on the CPU."""
+    """The bytes do not depend on threads, on the CPU, or on how the inputs are named."""
     import combine_cases
     import combine_checks as checks
 
@@ -64,9 +67,13 @@ def same_bytes(tally, tools, size, directory, seed):
     }  # fmt: skip
     for method, options in runs.items():
         label = f"same bytes: {method}"
-        given = [(p, w) for p, w in pairs] if "factors" not in options else pairs[:1] * 1
+        given = pairs[:1] if "factors" in options else pairs
         if not checks.made(tally, tools, label, method, given, directory / "out", *options):
             continue
+        files = [(path / "adapter_model.safetensors", weight) for path, weight in given]
+        if checks.made(tally, tools, f"{label}, by file", method, files, directory / "other", *options):
+            one, two = (checks.tensors(directory / name) for name in ("out", "other"))
+            tally.check(one == two, f"{label}, by file: same tensors")
         for more, cpu in VARIANTS:
             here = f"{label} {' '.join(more)}{cpu or ''}"
             if checks.made(tally, tools, here, method, given, directory / "other", *options, *more, cpu=cpu):
@@ -89,8 +96,8 @@ def sections(options):
     return [(name, function) for name, function in table if options.only in name]
 
 
-def run(options):
-    """Everything; returns the exit status."""
+def run(options, needed, table):
+    """Everything; returns the exit status. `table` gives the cases of a run: a name and a function each."""
     import build
     import torch
     from run import sizes
@@ -99,13 +106,12 @@ def run(options):
     build.quiet()
     torch.set_num_threads(1)
     tools = Tools(options.bin)
-    needed = ("adapter-combine", "adapter-merge", "adapter-verify")
     if missing := [n for n in needed if not os.access(tools.directory / n, os.X_OK)]:
         print(f"not built: {', '.join(missing)} in {options.bin}", file=sys.stderr)
         return 1
     size, tally = sizes(options.seed), Tally(verbose=options.verbose)
     print(f"seed {options.seed}, {size}", flush=True)
-    for name, function in sections(options):
+    for name, function in table(options):
         print(name, flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             try:
@@ -115,10 +121,11 @@ def run(options):
     return tally.report()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(about, needed, table):
+    """Read the command line and run; returns the exit status."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True, help="directory of the built tools")
-    parser.add_argument("--quick", action="store_true", help="a third of the sums, fewer spectra and methods")
+    parser.add_argument("--quick", action="store_true", help="a third of the models, fewer spectra and methods")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--verbose", action="store_true", help="print checks that pass as well")
@@ -129,8 +136,8 @@ def main():
     except ImportError as error:
         print(f"skipped: {error}")
         return 0
-    return run(options)
+    return run(options, needed, table)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, ("adapter-combine", "adapter-merge", "adapter-verify"), sections))

@@ -26,6 +26,7 @@ class Sum:
     size: models.Size | None = None
     edit: Callable | None = None
     verifiable: bool = True  # whether adapter-verify and adapter-merge take what the sum gives
+    refusable: bool = False  # whether the tool may say no, as without the base the sum needs a guess
 
 
 def _lora(*targets, **options):
@@ -73,6 +74,8 @@ BASIC = [
     _sum("bfloat16-files-exact", models.llama, _lora("q_proj", "v_proj"), _lora("q_proj"), stored=("bf16", "bf16"),
          weights=(1.0, -1.0)),
     _sum("float16-files", models.llama, _lora("q_proj", "v_proj"), _lora("q_proj", lora_alpha=7), stored=("f16", "f16")),
+    _sum("float64-files", models.llama, _lora("q_proj", "v_proj"), _lora("q_proj", r=3), stored=("f64", "f32")),
+    _sum("weight-0", models.llama, _lora("q_proj", "v_proj"), _lora("q_proj", "up_proj", r=2), weights=(1.0, 0.0)),
     _sum("mixed-files", models.llama, _lora("q_proj", "v_proj"), _lora("q_proj", r=2), _lora("v_proj", r=2),
          stored=("f32", "bf16", "f16"), weights=(1.0, 1.0, -0.3)),
     _sum("raw-names", models.llama, _lora("q_proj", "v_proj"), _lora("q_proj"), edit=edits.default_infix),
@@ -102,6 +105,7 @@ OTHER = [
     _sum("saved-norms", models.llama, _lora("q_proj", modules_to_save=["model.norm", "0.input_layernorm"]),
          _lora("v_proj", r=2), weights=(1.0, -1.0)),
     _sum("bias-all", models.qwen2, _lora("q_proj", bias="all"), _lora("v_proj", r=2)),
+    _sum("bias-all-second", models.qwen2, _lora("q_proj", "k_proj"), _lora("v_proj", r=2, bias="all"), weights=(-0.5, 1.0)),
     _sum("bias-lora-only", models.gpt2, _lora("c_attn", bias="lora_only", fan_in_fan_out=True),
          _lora("c_fc", r=2, fan_in_fan_out=True)),
     _sum("token-rows", models.llama, _lora("q_proj", **_token_rows([3, 17, 5])), _lora("q_proj", r=2)),
@@ -113,18 +117,19 @@ EXPERTS = [
     _sum("experts-both", models.mixtral, _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj", "experts.down_proj"]),
          _lora("v_proj", r=3, target_parameters=["experts.down_proj", "experts.gate_up_proj"]), weights=(1.0, -0.5)),
     _sum("experts-one-and-both", models.qwen3_moe, _lora("q_proj", r=2, target_parameters=["experts.down_proj"]),
-         _lora(r=1, target_parameters=["experts.gate_up_proj", "experts.down_proj"])),
+         _lora(r=1, target_parameters=["experts.gate_up_proj", "experts.down_proj"]), refusable=True),
     _sum("experts-transposed", models.gpt_oss, _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj"]),
          _lora("q_proj", r=1, target_parameters=["experts.gate_up_proj"])),
     _sum("experts-different", models.gpt_oss, _lora(r=2, target_parameters=["experts.gate_up_proj"]),
-         _lora(r=3, target_parameters=["experts.down_proj"])),
+         _lora(r=3, target_parameters=["experts.down_proj"]), refusable=True),
     _sum("experts-patterns", models.qwen3_moe,
          _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj"], rank_pattern={"experts.gate_up_proj": 3},
                alpha_pattern={"1.mlp.experts.gate_up_proj": 5}),
          _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj"])),
     _sum("experts-and-linear", models.mixtral, _lora("q_proj", "gate", r=2, target_parameters=["experts.down_proj"]),
          _lora("q_proj", "k_proj")),
-    _sum("experts-by-modules", models.mixtral, _lora("w1", "w2", "w3", "q_proj", r=2), _lora("w2", "k_proj", r=3)),
+    _sum("experts-by-modules", models.mixtral, _lora("w1", "w2", "w3", "q_proj", r=2), _lora("w2", "k_proj", r=3),
+         refusable=True),
 ]  # fmt: skip
 
 ALL = BASIC + OTHER + EXPERTS

@@ -202,6 +202,12 @@ def same_directories(tally, label, first, second, alike=True):
     tally.check(one != two, f"{label}: other bytes")
 
 
+def tensors(output):
+    """What the adapter stores, without the metadata, which names the inputs."""
+    stored = read_file(output / "adapter_model.safetensors")
+    return {name: (s.dtype, s.shape, s.data) for name, s in stored.items()}
+
+
 def key(path, half):
     """The name of a linear module's factor in the file."""
     return f"{PREFIX}{path}.lora_{half}.weight"

@@ -197,9 +197,13 @@ def chosen(tally, tools, size, directory, seed):
             found = {path: len(parts["lora_A"]) for path, parts in adapter.modules.items()}
             wrong = {p: (found.get(p), w) for p, w in wanted.items() if found.get(p) != w and values[p][0] > 0}
             tally.check(not wrong, f"{label}: numpy's ranks", f"(found, wanted): {wrong}")
-            kept = own if more else max(own.values())
+            document = json.loads(report.read_text())
+            kept = {m["path"]: m["rank"] for m in document["modules"]}
+            # Under a common rank a module may keep what it needs only, or all that there is room for.
+            odd = {p: k for p, k in kept.items() if values[p][0] > 0 and not own[p] <= k <= wanted[p]}
+            tally.check(not odd, f"{label}: kept ranks", f"{odd}, needed {own}")
             checks.optimal(tally, label, target, output, kept)
-            checks.reported(tally, label, target, output, json.loads(report.read_text()))
+            checks.reported(tally, label, target, output, document)
 
 
 def per_module(tally, tools, size, directory, seed):

@@ -47,7 +47,7 @@ extension RowBlocks {
         var squared = 0.0
         var largest = 0.0
         try forEachBlock { range, block in
-            var rest = Vectors(Array(block[..<(range.count * columns)]), count: range.count, length: columns)
+            var rest = Vectors(head: block, count: range.count, length: columns)
             Strided.addProduct(Strided(left).rows(range), right, to: &rest.values)
             squared += rest.squaredNorm
             largest = rest.values.reduce(largest) { max($0, abs($1)) }

@@ -26,6 +26,11 @@ struct Vectors: Sendable {
         self.length = length
     }
 
+    /// Vectors from the beginning of `block`.
+    init(head block: [Double], count: Int, length: Int) {
+        self.init(Array(block[..<(count * length)]), count: count, length: length)
+    }
+
     /// Element `at` of vector `index`.
     subscript(index: Int, at: Int) -> Double {
         get { values[index * length + at] }
@@ -74,8 +79,12 @@ struct Vectors: Sendable {
     var isFinite: Bool { values.allSatisfy(\.isFinite) }
 
     /// The sum of all squares.
-    var squaredNorm: Double {
-        unsafe values.withUnsafeBufferPointer { unsafe ak_dot_f64($0.baseAddress, $0.baseAddress, $0.count) }
+    var squaredNorm: Double { Self.squaredNorm(values, count: values.count) }
+
+    /// The sum of the squares of the first `count` elements.
+    static func squaredNorm(_ values: [Double], count: Int) -> Double {
+        precondition(count <= values.count, "more elements than there are")
+        return unsafe values.withUnsafeBufferPointer { unsafe ak_dot_f64($0.baseAddress, $0.baseAddress, count) }
     }
 
     /// The inner product of vectors `a` and `b`.

@@ -1,0 +1,76 @@
+import Safetensors
+
+/// What modules of a model are, and what they are called once transformers has loaded it: adapters use those names.
+package struct ModelNaming: Sendable {
+    private let traits: BaseTraits
+    private let renames: [Rename]
+
+    /// One renaming of whole parts of names.
+    private struct Rename: Sendable {
+        let stored: [Substring]
+        let memory: [Substring]
+        let isAtStart: Bool
+    }
+
+    /// Reads the renames of the model's type.
+    package init(_ traits: BaseTraits) {
+        self.traits = traits
+        let types = [traits.modelType].compactMap { $0 }
+        let row = StoredNames.rows.first { row in
+            row.types.split(separator: " ").contains { types.contains(String($0)) }
+        }
+        renames = (row?.pairs ?? "").split(whereSeparator: \.isWhitespace).map { pair in
+            let isAtStart = pair.first == "^"
+            let ends = (isAtStart ? pair.dropFirst() : pair).split(separator: "=", omittingEmptySubsequences: false)
+            let parts = { (text: Substring) in text.split(separator: ".") }
+            return Rename(stored: parts(ends[0]), memory: ends.count > 1 ? parts(ends[1]) : [], isAtStart: isAtStart)
+        }
+    }
+
+    /// The name in memory of a tensor or module that is stored as `name`.
+    package func memoryName(_ name: String) -> String {
+        guard !renames.isEmpty else { return name }
+        var parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        for rename in renames {
+            let count = rename.stored.count
+            guard count <= parts.count else { continue }
+            let last = rename.isAtStart ? 0 : parts.count - count
+            guard let at = (0...last).first(where: { parts[$0..<($0 + count)].elementsEqual(rename.stored) }) else {
+                continue
+            }
+            parts.replaceSubrange(at..<(at + count), with: rename.memory)
+        }
+        return parts.joined(separator: ".")
+    }
+
+    /// What sort of layer a two-dimensional weight belongs to, by its module's name in memory.
+    package enum Kind: Sendable { case linear, embedding, other }
+
+    /// Whether the module is a linear layer, an embedding, or neither.
+    package func kind(_ module: String) -> Kind {
+        if traits.isHead(module) { return .linear }
+        let parts = module.split(separator: ".").filter { !$0.utf8.allSatisfy { (0x30...0x39).contains($0) } }
+        let last = parts.last.map(String.init) ?? ""
+        let ending = parts.suffix(2).joined(separator: ".")
+        if EmbeddingNames.embeddingEndings.contains(ending) { return .embedding }
+        if EmbeddingNames.otherEndings.contains(ending) || EmbeddingNames.others.contains(last) { return .other }
+        return EmbeddingNames.embeddings.contains(last) ? .embedding : .linear
+    }
+
+    /// Whether linear layers of the body are stored (in × out).
+    package var usesConv1D: Bool { traits.usesConv1D }
+    /// Whether fused experts are stored (expert × in × out).
+    package var usesTransposedExperts: Bool { traits.usesTransposedExperts }
+
+    /// Types of models whose convolutions and output projections PEFT refuses to adapt, since their kernels read the weights
+    /// themselves (`tuners/lora/model.py`, 0.21.2).
+    package var refusesProjections: Bool {
+        ["mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"].contains(traits.modelType ?? "")
+    }
+
+    /// The tasks that PEFT has classes for, by the model's class; `nil` for others, which need none.
+    package var taskType: String? {
+        let name = traits.architectures.first ?? ""
+        return name.hasSuffix("ForCausalLM") || name.hasSuffix("LMHeadModel") ? "CAUSAL_LM" : nil
+    }
+}

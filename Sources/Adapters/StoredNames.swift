@@ -1,0 +1,4 @@
+/// Placeholder until generated.
+enum StoredNames {
+    static let rows: [(types: String, pairs: String)] = []
+}
