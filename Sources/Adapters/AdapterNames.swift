@@ -4,22 +4,22 @@ package enum AdapterNames {
 
     /// `base_model.model.PATH.lora_A.weight`, or what stands in its place for embeddings, nested parameters and the output
     /// projection of an attention module.
-    package static func down(_ module: AdapterModule) -> String {
-        stem(module) + (module.isEmbedding ? ".lora_embedding_A" : ".lora_A.weight")
+    package static func down(_ module: AdapterModule, depth: Int) -> String {
+        stem(module, depth) + (module.isEmbedding ? ".lora_embedding_A" : ".lora_A.weight")
     }
 
     /// The same for B.
-    package static func up(_ module: AdapterModule) -> String {
-        stem(module) + (module.isEmbedding ? ".lora_embedding_B" : ".lora_B.weight")
+    package static func up(_ module: AdapterModule, depth: Int) -> String {
+        stem(module, depth) + (module.isEmbedding ? ".lora_embedding_B" : ".lora_B.weight")
     }
 
     /// The bias of B.
-    package static func upBias(_ module: AdapterModule) -> String { stem(module) + ".lora_B.bias" }
+    package static func upBias(_ module: AdapterModule) -> String { stem(module, 0) + ".lora_B.bias" }
 
-    private static func stem(_ module: AdapterModule) -> String {
+    private static func stem(_ module: AdapterModule, _ depth: Int) -> String {
         var path = module.path
         if module.repetitions > 1 { path = "\(module.patternPath).base_layer.out_proj" }
-        return prefix + path + String(repeating: ".base_layer", count: module.depth)
+        return prefix + path + String(repeating: ".base_layer", count: depth)
     }
 
     /// A new pair of factors of a linear layer, a convolution, or nested parameters.

@@ -29,6 +29,12 @@ package struct ModelNaming: Sendable {
 
     /// The name in memory of a tensor or module that is stored as `name`.
     package func memoryName(_ name: String) -> String {
+        if let tie = traits.tiedNames, tie.head != tie.memory {
+            let (stored, memory) = (ParameterName.module(of: tie.head), ParameterName.module(of: tie.memory))
+            if name.hasPrefix(stored + "."), !name.dropFirst(stored.utf8.count + 1).contains(".") {
+                return memory + name.dropFirst(stored.utf8.count)
+            }
+        }
         guard !renames.isEmpty else { return name }
         var parts = name.split(separator: ".", omittingEmptySubsequences: false)
         for rename in renames {

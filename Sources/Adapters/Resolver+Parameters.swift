@@ -174,6 +174,12 @@ extension PEFTConfig {
     /// The order in which modules register these parameters; PEFT nests the first one innermost.
     private static let registrationOrder = ["gate_up_proj", "gate_proj", "up_proj", "down_proj"]
 
+    /// Parameters in the order in which modules register them, by their names.
+    package static func inRegistrationOrder(_ parameters: [String], name: (String) -> String) -> [String] {
+        let places = parameters.map { registrationOrder.firstIndex(of: name($0)) ?? Int.max }
+        return parameters.indices.sorted { (places[$0], $0) < (places[$1], $1) }.map { parameters[$0] }
+    }
+
     /// The parameters of the module at `path` that `target_parameters` names, in registration order.
     ///
     /// - Parameter isBare: whether the module may have parameters of names that the config gives without a module.
@@ -183,7 +189,6 @@ extension PEFTConfig {
         if let bare = parametersByOwner[""], isBare() { named += bare }
         var result: [String] = []
         for (_, name) in named.sorted(by: { $0.place < $1.place }) where !result.contains(name) { result.append(name) }
-        let order = { (name: String) in Self.registrationOrder.firstIndex(of: name) ?? Int.max }
-        return result.enumerated().sorted { (order($0.1), $0.0) < (order($1.1), $1.0) }.map(\.1)
+        return Self.inRegistrationOrder(result) { $0 }
     }
 }

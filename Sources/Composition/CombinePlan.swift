@@ -35,6 +35,10 @@ struct CombineModule: Sendable {
     var stackedRank: Int { parts.reduce(0) { $0 + $1.facts.rank } }
     /// Whether the result has a bias of B.
     var hasBias = false
+    /// How deep PEFT nests it, for one of several parameters of a module.
+    var depth = 0
+    /// Whether PEFT adapts a parameter of the module, and not the module.
+    var isParameter: Bool { model.kind == .experts || model.kind == .parameter }
     /// How often PEFT applies the delta.
     var repetitions: Double { Double(model.module.repetitions) }
 }
@@ -100,7 +104,7 @@ public struct CombinePlan: Sendable {
                     modules.append(
                         CombineModule(
                             path: facts.path, patternPath: isNamed ? facts.path : facts.module.patternPath,
-                            model: facts, parts: [part]))
+                            model: facts, parts: [part], depth: facts.module.depth))
                     continue
                 }
                 if let problem = mismatch(modules[at], part) {
@@ -113,7 +117,7 @@ public struct CombinePlan: Sendable {
         for at in modules.indices {
             modules[at].hasBias = inputs.contains { $0.adapter.config.loraBias }
         }
-        return problems + mixedParameters() + unequalRanks()
+        return problems + nestParameters() + unequalRanks()
     }
 
     private func mismatch(_ module: CombineModule, _ part: CombinePart) -> Problem? {
@@ -131,30 +135,31 @@ public struct CombinePlan: Sendable {
             hint: "the adapters were trained on different bases, or on different kinds of modules")
     }
 
-    /// PEFT nests several parameters of one module; with other sets of them, the names mean other parameters.
-    private func mixedParameters() -> [Problem] {
-        var sets: [String: (input: Int, names: [String])] = [:]
-        for (input, entry) in inputs.enumerated() {
-            var own: [String: [ModuleFacts]] = [:]
-            for facts in entry.facts.modules where facts.kind == .experts || facts.kind == .parameter {
-                own[facts.module.path, default: []].append(facts)
-            }
-            for (path, facts) in own {
-                let names = facts.map { "\($0.path) \($0.module.depth)" }.sorted()
-                guard let known = sets[path] else {
-                    sets[path] = (input, names)
-                    continue
+    /// PEFT nests several parameters of one module, the one that is registered first innermost; where the config does not tell
+    /// which is which, adapters with other sets of them do not go together.
+    private mutating func nestParameters() -> [Problem] {
+        var owners: [String: [Int]] = [:]
+        for (at, module) in modules.enumerated() where module.isParameter {
+            owners[module.model.module.path, default: []].append(at)
+        }
+        var problems: [Problem] = []
+        for (path, places) in owners.sorted(by: { $0.key < $1.key }) {
+            let isNamed = places.allSatisfy { modules[$0].path != path }
+            if isNamed {
+                let order = PEFTConfig.inRegistrationOrder(places.map { modules[$0].path }) { BaseTraits.leaf($0) }
+                for at in places {
+                    modules[at].depth = order.count - 1 - (order.firstIndex(of: modules[at].path) ?? 0)
                 }
-                guard known.names != names else { continue }
-                return [
+            } else if places.contains(where: { modules[$0].parts.count != inputs.count }) {
+                problems.append(
                     Problem(
-                        .incompatible, "mixed-parameters", file: entry.adapter.file.path,
-                        "adapts other parameters of '\(path)' than '\(inputs[known.input].path)' does",
-                        hint: "merge them one after the other instead: adapter-merge BASE ONE OTHER -o OUT")
-                ]
+                        .incompatible, "mixed-parameters", file: inputs[0].adapter.file.path,
+                        tensor: modules[places[0]].model.module.down.name,
+                        "adapts a parameter of '\(path)', but not all adapters have the same ones, and which this is shows only with the base",
+                        hint: "merge them one after the other instead: adapter-merge BASE ONE OTHER -o OUT"))
             }
         }
-        return []
+        return problems
     }
 
     /// Factors of different ranks cannot be added element by element.
@@ -209,7 +214,7 @@ public struct CombinePlan: Sendable {
                 (adapter.replacements.filter { $0.isBaseLayer && $0.parameter == "weight" } + adapter.originals)
                     .map(\.tensor.name))
             for tensor in tensors {
-                let carried = CarriedTensor(name: AdapterNames.canonical(tensor.name), input: input, tensor: tensor)
+                let carried = CarriedTensor(name: carriedName(tensor, of: adapter), input: input, tensor: tensor)
                 guard let earlier = known[carried.name] else {
                     known[carried.name] = carried
                     self.carried.append(carried)
@@ -229,6 +234,16 @@ public struct CombinePlan: Sendable {
             }
         }
         return problems + adaptedAndReplaced()
+    }
+
+    /// A bias belongs to what PEFT wraps, if the result adapts its module, though this adapter may not.
+    private func carriedName(_ tensor: TensorInfo, of adapter: Adapter) -> String {
+        let bias = adapter.replacements.first { $0.tensor == tensor && $0.parameter == "bias" }
+        guard let bias, let at = modules.firstIndex(where: { $0.model.module.path == bias.module }) else {
+            return AdapterNames.canonical(tensor.name)
+        }
+        let depth = modules[at].isParameter ? modules.count { $0.model.module.path == bias.module } : 1
+        return AdapterNames.stem(path: bias.module, depth: depth) + ".bias"
     }
 
     private func weighted(_ carried: CarriedTensor) -> Problem {

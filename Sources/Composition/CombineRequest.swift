@@ -102,6 +102,11 @@ public struct CombineRequest: Sendable {
                 .usage, "one-adapter", "resize works on one adapter, but \(operands.count) are named",
                 hint: "svd does the same for a sum of several")
         }
+        if method == .subtract, operands.count < 2 {
+            throw Problem(
+                .usage, "one-adapter", "subtract needs something to take away, but only one adapter is named",
+                hint: "write adapter-combine subtract FROM WHAT... -o OUT")
+        }
         switch method {
         case .svd, .resize:
             guard !limits.isEmpty else {

@@ -18,9 +18,14 @@ struct ResultLayout: Sendable {
         for (module, rank) in zip(plan.modules, result.ranks) {
             let facts = module.model
             let ranks = rank * module.batches
-            list.append((AdapterNames.down(facts.module), result.dtype, [ranks] + facts.module.down.shape.dropFirst()))
+            list.append(
+                (
+                    AdapterNames.down(facts.module, depth: module.depth), result.dtype,
+                    [ranks] + facts.module.down.shape.dropFirst()
+                ))
             let up = facts.module.up.shape
-            list.append((AdapterNames.up(facts.module), result.dtype, [up[0], ranks] + up.dropFirst(2)))
+            list.append(
+                (AdapterNames.up(facts.module, depth: module.depth), result.dtype, [up[0], ranks] + up.dropFirst(2)))
             if module.hasBias { list.append((AdapterNames.upBias(facts.module), result.dtype, [up[0]])) }
         }
         for tensor in plan.carried { list.append((tensor.name, tensor.tensor.dtype, tensor.tensor.shape)) }
@@ -48,7 +53,7 @@ struct ResultLayout: Sendable {
             down += matrix.stored.right.values
             down += [Double](repeating: 0, count: (rank - matrix.stored.rank) * module.columns)
         }
-        try put(down, AdapterNames.down(module.model.module), file)
+        try put(down, AdapterNames.down(module.model.module, depth: module.depth), file)
         let width = rank * matrices.count
         var up = [Double](repeating: 0, count: module.rows * width)
         for (batch, matrix) in matrices.enumerated() {
@@ -58,7 +63,7 @@ struct ResultLayout: Sendable {
                 for row in 0..<module.rows { up[row * width + column] = matrix.stored.left.values[from + row] }
             }
         }
-        try put(up, AdapterNames.up(module.model.module), file)
+        try put(up, AdapterNames.up(module.model.module, depth: module.depth), file)
         if module.hasBias { try put(bias(module), AdapterNames.upBias(module.model.module), file) }
     }
 

@@ -108,7 +108,8 @@ enum CombineTool {
         var request = CombineRequest(
             method, try arguments.operands.dropFirst().map(AdapterOperand.init), version: adapterKitVersion)
         request.truncation = Truncation(
-            rank: try arguments.int("rank", in: 1...1_000_000), energy: try arguments.number("energy", in: 0...1),
+            rank: try arguments.int("rank", in: 1...1_000_000),
+            energy: try arguments.number("energy", in: Double.leastNonzeroMagnitude...1),
             ratio: try arguments.number("ratio", in: 1...1e300))
         request.isPerModule = arguments.flag("per-module")
         request.domain = arguments.value("on").flatMap(CombineRequest.Domain.init) ?? .deltas

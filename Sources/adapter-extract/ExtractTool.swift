@@ -83,7 +83,8 @@ enum ExtractTool {
         var request = ExtractRequest(
             base: arguments.operands[0], tuned: arguments.operands[1], version: adapterKitVersion)
         request.truncation = Truncation(
-            rank: try arguments.int("rank", in: 1...1_000_000), energy: try arguments.number("energy", in: 0...1),
+            rank: try arguments.int("rank", in: 1...1_000_000),
+            energy: try arguments.number("energy", in: Double.leastNonzeroMagnitude...1),
             ratio: try arguments.number("ratio", in: 1...1e300))
         request.isPerModule = arguments.flag("per-module")
         request.leavesOutWhole = arguments.flag("no-full")

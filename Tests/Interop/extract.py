@@ -34,26 +34,24 @@ def tuning(tally, tools, item, size, directory, seed):
 
     label, output, report = item.name, directory / "out", directory / "report.json"
     base, tuned = extract_cases.make(item, size, directory, seed)
-    if item.refusable and (answer := checks.extract(tools, base, tuned, output, *item.options)).code == 1:
-        tally.check("error:" in answer.err and not output.exists(), f"{label}: refused with a reason", answer.text)
-        return
     if not checks.made(tally, tools, label, base, tuned, output, *item.options, "--report", report):
         return
-    per_module, document = "--per-module" in item.options, json.loads(report.read_text())
-    combine_checks.directory(tally, label, output, per_module)
+    document = json.loads(report.read_text())
+    combine_checks.directory(tally, label, output, "--per-module" in item.options)
     changed = checks.changes(base, tuned)
     merged = reference.merge(base, [(output, 1.0)])
     checks.approximates(tally, label, changed, merged.values, rank_by(item.options), 4e-7, item.whole)
     checks.untouched(tally, label, changed, merged.values)
-    checks.reported(tally, label, base, changed, output, merged.values, document, per_module)
+    checks.reported(tally, label, base, changed, output, merged.values, document)
     if item.whole:
-        checks.lists(tally, label, changed, document["saved"], item.whole)
-    checks.loads(tally, label, item, size, base, tuned, merged, output, directory / "merged")
+        checks.lists(tally, label, base, changed, document["saved"], item.whole)
+    if not item.grown:
+        checks.loads(tally, label, item, size, base, tuned, merged, output, directory / "merged")
     answer = tools.run("adapter-verify", base, output, "--deep")
     tally.check(answer.code == 0, f"{label}: adapter-verify", answer.text)
     made = (base, tuned, changed, merged.values, output, directory / "scratch", item.exact)
     checks.merges(tally, tools, label, item.model, size, *made)
-    if item.whole and not item.refusable:
+    if item.whole and document["modules"]:
         no_full(tally, tools, item, base, tuned, changed, directory)
 
 
@@ -67,7 +65,7 @@ def no_full(tally, tools, item, base, tuned, changed, directory):
         return
     odd = [n for n in read_file(output / "adapter_model.safetensors") if ".lora_" not in n]
     tally.check(not odd, f"{label}: factors only", str(odd[:4]))
-    checks.lists(tally, label, changed, json.loads(report.read_text())["left_out"], item.whole)
+    checks.lists(tally, label, base, changed, json.loads(report.read_text())["left_out"], item.whole)
 
 
 def same_bytes(tally, tools, size, directory, seed):

@@ -29,6 +29,18 @@ def t5(size):
     return T5ForConditionalGeneration(config)
 
 
+class LlamaModel(transformers.LlamaModel):
+    """A Llama without head: its `norm` has a name that other names end with, which is how PEFT finds saved modules."""
+
+    def forward(self, input_ids=None, **options):
+        return super().forward(input_ids=input_ids, **options).last_hidden_state
+
+
+def headless(size):
+    """The decoder alone."""
+    return LlamaModel(models.llama(size).config)
+
+
 @dataclass(frozen=True)
 class Tuning:
     """One fine-tuning; `change` edits the model in place, `exact` says that the options lose nothing."""
@@ -42,25 +54,25 @@ class Tuning:
     whole: tuple = ()  # parts of names of tensors that must be saved whole
     shard: str | None = None
     fused: bool = False
-    refusable: bool = False  # whether the tool may say no: PEFT loads no adapter that has no factors
+    grown: bool = False  # whether the vocabulary grew, so that PEFT's model must be prepared for the adapter
 
 
 def weights(model, *words):
-    """The weights of linear and convolutional layers, or of fused experts, whose name contains one of the words."""
+    """The weights of layers whose name contains one of the words, and whether each is of fused experts."""
     kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, transformers.pytorch_utils.Conv1D)
     for path, module in sorted(model.named_modules()):
         for name, parameter in sorted(module.named_parameters(path, recurse=False)):
-            layer = isinstance(module, kinds) and name.endswith(".weight")
-            if (layer or parameter.ndim == 3) and any(w in name for w in words or [""]):
-                yield parameter
+            layer, fused = isinstance(module, kinds) and name.endswith(".weight"), parameter.ndim == 3 and ".experts." in name
+            if (layer or fused) and any(w in name for w in words or [""]):
+                yield parameter, fused
 
 
 def low_rank(*words, rank=4):
     """A merged LoRA."""
 
     def change(model, generator):
-        for parameter in weights(model, *words):
-            rows = parameter.shape[:-1] if parameter.ndim == 3 else parameter.shape[:1]
+        for parameter, fused in weights(model, *words):
+            rows = parameter.shape[:-1] if fused else parameter.shape[:1]
             flat = parameter.data.reshape(*rows, -1)
             b = torch.randn(*flat.shape[:-1], rank, generator=generator)
             a = torch.randn(*flat.shape[:-2], rank, flat.shape[-1], generator=generator)
@@ -73,7 +85,7 @@ def noise(*words, spread=0.02):
     """A full fine-tuning: every element moves."""
 
     def change(model, generator):
-        for parameter in weights(model, *words):
+        for parameter, _ in weights(model, *words):
             parameter.data += spread * torch.randn(parameter.shape, generator=generator)
 
     return change
@@ -84,10 +96,15 @@ def others(*words):
 
     def change(model, generator):
         for name, parameter in sorted(model.named_parameters()):
-            if any(w in name for w in words):
+            if any(w in "." + name for w in words):
                 parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
 
     return change
+
+
+def grow(model, generator):
+    """Three more words; the old rows are kept."""
+    model.resize_token_embeddings(model.config.vocab_size + 3, mean_resizing=False)
 
 
 def both(*changes):
@@ -127,7 +144,10 @@ ALL = [
     Tuning("norms", models.llama, both(low_rank("q_proj"), others("norm")), whole=("norm",)),
     Tuning("one-norm", models.llama, both(low_rank("v_proj"), others("model.norm", "1.input_layernorm")),
            whole=("model.norm", "1.input_layernorm")),
-    Tuning("only-norms", models.llama, others("norm"), whole=("norm",), refusable=True),
+    Tuning("only-norms", models.llama, others("norm"), whole=("norm",)),
+    Tuning("headless", headless, both(low_rank("q_proj"), others(".norm.")), whole=("norm.",)),
+    Tuning("half-a-norm", models.gpt2, both(low_rank("c_fc"), others("ln_f.bias")), whole=("ln_f.bias",)),
+    Tuning("grown", models.llama, both(low_rank("q_proj"), grow), whole=("embed_tokens", "lm_head"), grown=True),
     Tuning("biases", models.qwen2, both(low_rank("q_proj", "o_proj"), others(".bias")), whole=(".bias",)),
     Tuning("one-bias", models.qwen2, both(low_rank("q_proj"), others("1.self_attn.k_proj.bias")), whole=("k_proj.bias",)),
     Tuning("bias-of-a-target", models.qwen2, both(low_rank("q_proj"), others("q_proj.bias")), whole=("q_proj.bias",)),

@@ -13,7 +13,7 @@ from tensorfile import read_checkpoint
 
 # An adapter has one pair of factors for what PEFT joins in memory, so these are approximated together.
 JOINED = re.compile(r"(?<=\.experts\.)(\d+\.)(w1|w3|gate_proj|up_proj)\.weight$")
-EMBEDDINGS = ("embed", "shared.", "wte.", "wpe.", "relative_attention_bias")
+EMBEDDINGS = ("embed_tokens", "embed_in", "_embeddings.", "shared.", "wte.", "wpe.", "relative_attention_bias")
 
 
 def extract(tools, base, tuned, output, *options, cpu=None):
@@ -25,7 +25,8 @@ def made(tally, tools, label, base, tuned, output, *options, cpu=None):
     """Run `adapter-extract` over what may be there; whether it succeeded."""
     shutil.rmtree(output, ignore_errors=True)
     answer = extract(tools, base, tuned, output, *options, cpu=cpu)
-    return tally.check(answer.code == 0, f"{label}: adapter-extract", f"exit {answer.code}: {answer.text}")
+    fine = answer.code == 0 and (output / "adapter_model.safetensors").exists()
+    return tally.check(fine, f"{label}: adapter-extract", f"exit {answer.code}: {answer.text}")
 
 
 def changes(base, tuned):
@@ -34,14 +35,9 @@ def changes(base, tuned):
     return {n: (before[n].values, s.values) for n, s in after.items() if n in before and s.data != before[n].data}
 
 
-def matrices(delta):
-    """What is approximated by one product of factors each: the experts of a fused tensor, or the tensor, as matrices."""
-    return list(delta) if delta.ndim == 3 else [delta.reshape(len(delta), -1)]
-
-
-def is_fused(name):
-    """Whether a tensor of three dimensions holds experts, and is no kernel."""
-    return ".experts." in name
+def matrices(name, delta):
+    """What is approximated by one product of factors each: the experts of a fused tensor, or all of it as a matrix."""
+    return list(delta) if delta.ndim == 3 and ".experts." in name else [delta.reshape(len(delta), -1)]
 
 
 def approximates(tally, label, changed, merged, rank, bits, whole):
@@ -58,8 +54,7 @@ def approximates(tally, label, changed, merged, rank, bits, whole):
         groups.setdefault(JOINED.sub(r"\1w", name), []).append((after - before, found - before))
     for name, parts in groups.items():
         target, result = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
-        pieces = matrices(target) if is_fused(name) else [target.reshape(len(target), -1)]
-        least = np.sqrt(sum(dropped(s, rank(s)) ** 2 for s in map(spectrum, pieces)))
+        least = np.sqrt(sum(dropped(s, rank(s)) ** 2 for s in map(spectrum, matrices(name, target))))
         error, norm = np.linalg.norm(target - result), np.linalg.norm(target)
         allowed = 1.01 * least + bits * norm
         tally.check(error <= allowed, f"{label}: {name}", f"{error / norm:.6g} of the norm, the optimum is {least / norm:.6g}")
@@ -67,18 +62,19 @@ def approximates(tally, label, changed, merged, rank, bits, whole):
 
 def untouched(tally, label, changed, merged):
     """What did not change is no part of the adapter."""
-    odd = sorted(n for n in merged if n not in changed and not n.startswith(("lm_head", "cls.predictions.decoder")))
+    tied = ("lm_head.", "cls.predictions.decoder.", "encoder.embed_tokens.", "decoder.embed_tokens.")  # have it by name only
+    odd = sorted(n for n in merged if n not in changed and not n.startswith(tied))
     tally.check(not odd, f"{label}: unchanged modules are left out", str(odd[:4]))
 
 
-def reported(tally, label, base, changed, output, merged, document, per_module):
+def reported(tally, label, base, changed, output, merged, document):
     """The report's norms and errors are numpy's, of the factors as stored."""
     about = reference.Base(base)
     told = {"schema": document.get("schema"), "version": document.get("version")}
     tally.check(told == {"schema": "adapterkit.extract", "version": 1}, f"{label}: schema", str(told))
     modules = reference.Adapter(output).modules
     plain = [m for m in document["modules"] if m["path"] in modules and ".experts" not in m["path"]]
-    tally.check(bool(document["modules"]), f"{label}: reports modules")
+    tally.check(bool(document["modules"]) == bool(modules), f"{label}: reports modules")
     for told in plain:
         name = about.resolve(told["path"] + ".weight")
         if name not in changed:
@@ -100,9 +96,11 @@ def reported(tally, label, base, changed, output, merged, document, per_module):
         tally.check(not wrong, f"{label}: {told['path']}: report", "; ".join(wrong))
 
 
-def lists(tally, label, changed, listed, words):
-    """The report names what was saved whole, or left out."""
+def lists(tally, label, base, changed, listed, words):
+    """The report names what was saved whole, or left out, by its name in the checkpoint or in memory."""
     text = json.dumps(listed)
+    for pattern, stored in reference.STORED_AS.get(reference.Base(base).kind, []):
+        text += re.sub(pattern.replace("^", '"'), '"' + stored if "^" in pattern else stored, text)
     due = [n for n in changed if any(w in n for w in words)]
     absent = [n for n in due if n.rpartition(".")[0] not in text and n not in text]
     tally.check(due and not absent, f"{label}: lists them", f"absent: {absent[:4]} in {text[:300]}")

@@ -1,0 +1,301 @@
+"""How the stored names of parameters become those that transformers has in memory, as a Swift table.
+
+    python Tests/Golden/renames.py > Sources/Adapters/StoredNames.swift
+
+Builds every model class that architectures.py can build, those that have a conversion mapping with all their layers,
+and asks for the names under which `save_pretrained` stores their parameters: both as from new and with the prefixes
+that a loaded checkpoint may have had. From these pairs it looks for replacements of whole parts of names, whose use in
+order turns every stored name into that in memory and, if possible, leaves names in memory as they are. Experts that are
+stored one by one keep their number and last parts, as `mlp.experts.0.w1.weight`.
+Prints to stderr which names cannot be had so, and which weights are not stored as they are. Takes ten minutes, needs
+what architectures.py needs, and builds more classes with timm, scipy and pillow.
+"""
+
+import copy
+import re
+import signal
+import sys
+import textwrap
+from collections import Counter, defaultdict
+from difflib import SequenceMatcher
+from functools import lru_cache
+
+import torch
+import transformers
+from architectures import SECONDS, Late, build, classes
+from transformers.conversion_mapping import PrefixChange, get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_converters, apply_renamings
+from transformers.core_model_loading import dot_natural_key as natural
+
+HEADER = """\
+/// Made by Tests/Golden/renames.py from transformers {version}; do not edit.
+///
+/// How names of parameters in checkpoints become those in memory. A pair replaces the first run of whole parts that is
+/// equal to its left side; one with ^ only a run at the start. The pairs of a row are used in order, each once. A class
+/// with a row of its own (its name is among the types) takes that instead of its model type's.
+enum StoredNames {
+    static let rows: [(types: String, pairs: String)] = ["""
+
+# What the configs of some classes need so that they can be built, by model type.
+FIXES = {"esm": {"vocab_size": 33, "pad_token_id": 1}}
+EXAMPLES = 6  # of names that differ by numbers only
+MOST = 80  # pairs in a row
+
+
+def whole(cls):
+    """The class with all its layers, without data, or cut like everywhere where that takes too long."""
+    fixes = FIXES.get(cls.config_class.model_type, {})
+    try:
+        signal.alarm(SECONDS)
+        config = cls.config_class(**{k: v for k, v in fixes.items() if not callable(v)})
+        for key, change in fixes.items():
+            if callable(change):
+                change(config)
+        with torch.device("meta"):
+            return cls(config)
+    except Exception:  # noqa: BLE001 there are many reasons why a class cannot be built
+        signal.alarm(SECONDS)
+        return build(cls)
+
+
+def examples(names):
+    """The first names of those that differ by numbers only, and the last."""
+    groups = defaultdict(list)
+    for name in names:
+        groups[shapes([name])].append(name)
+    return [n for g in groups.values() for n in dict.fromkeys(g[:EXAMPLES] + g[-2:])]
+
+
+def stored(model, hasPrefixes):
+    """Pairs of the names stored and in memory, and the weights that are stored otherwise: names, names, operations."""
+    found = get_model_conversion_mapping(model, add_legacy=False)
+    reverse = [c.reverse_transform() for c in found[::-1] if hasPrefixes or not isinstance(c, PrefixChange)]
+    converters = [c for c in reverse if isinstance(c, WeightConverter)]
+    renamings = [c for c in reverse if isinstance(c, WeightRenaming)]
+    state, pairs, groups, others = model.state_dict(), {}, defaultdict(list), []
+    for name in examples(sorted(state, key=natural)):
+        key, pattern = apply_converters(name, converters)
+        if pattern is None:
+            pairs.setdefault(apply_renamings(name, renamings), name)
+        else:
+            groups[key].append(name)
+    for key, names in groups.items():
+        converter = next(c for c in converters if c.rename_source_key(names[0])[1] is not None)
+        converter = copy.deepcopy(converter)
+        for name in names:
+            converter.add_tensor(key, name, converter.rename_source_key(name)[1], state[name])
+        try:
+            result = converter.convert(key, model=model, config=model.config)
+        except Exception as error:  # noqa: BLE001 some need real data
+            result = {p: error for p in converter.target_patterns}
+        targets = examples([apply_renamings(n, renamings) for n in result])
+        what = " ".join(type(o).__name__ + str(vars(o) or "") for o in converter.operations)
+        others.append((names, targets, what))
+        for target in targets if "Modulelist" in what else ():
+            place, dot, rest = target.partition(".experts.")
+            parent = names[0].rpartition(".")[0]
+            if dot and rest[0].isdigit() and parent.endswith(".experts"):
+                pairs.setdefault(target, f"{parent}.{rest}")
+    return pairs, others
+
+
+def replaced(pair, name):
+    """The name, as a tuple of parts, after one replacement."""
+    isAtStart, old, new = pair
+    for i in range(1 if isAtStart else len(name) - len(old) + 1):
+        if name[i : i + len(old)] == old:
+            return name[:i] + new + name[i + len(old) :]
+    return name
+
+
+def renamed(pairs, name):
+    for pair in pairs:
+        name = replaced(pair, name)
+    return name
+
+
+@lru_cache(None)
+def distance(a, b):
+    """How many parts must be taken out and put in."""
+    row = [0] * (len(b) + 1)
+    for x in a:
+        new = [0]
+        for j, y in enumerate(b):
+            new.append(row[j] + 1 if x == y else max(row[j + 1], new[j]))
+        row = new
+    return len(a) + len(b) - 2 * row[-1]
+
+
+@lru_cache(None)
+def candidates(name, target):
+    """Replacements that bring a name nearer to its target, with up to three parts around what changes."""
+    result = set()
+    blocks = [b[1:] for b in SequenceMatcher(None, name, target, autojunk=False).get_opcodes() if b[0] != "equal"]
+    for x, first in enumerate(blocks):
+        for y, last in list(enumerate(blocks))[x:]:
+            before = first[0] - (blocks[x - 1][1] if x else 0)
+            after = (blocks[y + 1][0] if y + 1 < len(blocks) else len(name)) - last[1]
+            for left in range(min(before, 3) + 1):
+                for right in range(min(after, 3) + 1):
+                    old, new = name[first[0] - left : last[1] + right], target[first[2] - left : last[3] + right]
+                    result |= {(False, old, new)} if old else set()
+                    result |= {(True, old, new)} if old and left == first[0] else set()
+    return result
+
+
+def cost(pair):
+    """How long and how special a replacement is. Numbers are mostly those of layers, of which other models have more."""
+    isAtStart, old, new = pair
+    return len(old) + len(new) + isAtStart / 2 + 5 * sum(p.isdigit() for p in old)
+
+
+def search(names, isStrict):
+    """Replacements, the one with the greatest effect first; strict ones never touch what stays or changes otherwise."""
+    state, result = Counter(names), []
+    while len(result) < MOST:
+        best = None
+        for pair in {p for name, target in state if name != target for p in candidates(name, target)}:
+            gain = 0
+            for (name, target), count in state.items():
+                new = replaced(pair, name)
+                if new != name:
+                    nearer = distance(name, target) - distance(new, target)
+                    if nearer < (distance(pair[1], pair[2]) if isStrict else 0):
+                        break
+                    gain += nearer * count
+            else:
+                if gain > 0 and (best is None or (gain - cost(pair) / 3, -cost(pair), pair) > best):
+                    best = gain - cost(pair) / 3, -cost(pair), pair
+        if best is None:
+            break
+        result.append(best[2])
+        state = Counter()
+        for name, target in names:
+            state[renamed(result, name), target] += 1
+    return result
+
+
+def pairs_for(names):
+    """Replacements for all names (a list of pairs), and the names that they get wrong."""
+    groups, best = defaultdict(list), None
+    for pair in names:
+        groups[shapes(".".join(n) for n in pair)].append(pair)
+    for isStrict in (True, False):
+        sample = [p for g in groups.values() for p in g[:2]]
+        while True:
+            found = search(sample, isStrict)
+            wrong = [p for p in names if renamed(found, p[0]) != p[1]]
+            if best is None or len(wrong) < len(best[1]):
+                best = found, wrong
+            more = [p for p in wrong if p not in sample][:20]
+            if not wrong:
+                return best
+            if not more:
+                break
+            sample += more
+    return best
+
+
+def survey():
+    """By model type and class: pairs of names that must be right, others that should be; and what else there is to say."""
+    seen, notes = defaultdict(dict), []
+    for name, cls in classes():
+        try:
+            signal.alarm(SECONDS)
+            model = build(cls) if cls.config_class.model_type not in FIXES else whole(cls)
+            if get_model_conversion_mapping(model, add_legacy=False):
+                model = whole(cls)
+            kind = model.config.model_type or type(model.config).__name__
+            pairs, others = stored(model, hasPrefixes=False)
+            tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+            must = {s: m for s, m in pairs.items() if m not in tied}
+            should = [p for p in pairs.items() if p[1] in tied]
+            should += [p for p in stored(model, hasPrefixes=True)[0].items() if p[0] not in must]
+            seen[kind][name] = must, should
+            notes += [f"{kind}: {shapes(f)} is stored as {shapes(t)} by {w}" for f, t, w in others]
+            notes += [f"{kind}: {m} is transposed" for m in transposed(model)]
+        except Exception as error:  # noqa: BLE001 there are many reasons why a class cannot be built
+            notes.append(f"{name} is not built: {type(error).__name__} {str(error).strip()[:100]}")
+        finally:
+            signal.alarm(0)
+    return seen, notes
+
+
+def shapes(names):
+    """Names, those that differ by numbers only once."""
+    return " ".join(dict.fromkeys(re.sub(r"\b\d+\b", "#", n) for n in names))
+
+
+def transposed(model):
+    """The classes of experts whose weights are stored with the inputs first."""
+    return {type(m).__name__ for m in model.modules() if getattr(m, "is_transposed", False)}
+
+
+def tasks(seen):
+    """For every model type, and for classes that differ from it: types, classes, and pairs with less and less of them."""
+    for kind, has in sorted(seen.items()):
+        groups = []
+        for name in sorted(has, key=lambda n: ("For" not in n, not n.endswith("Model"), n)):
+            must, should = has[name]
+            group = next((g for g in groups if all(g[1].get(s, m) == m for s, m in must.items())), None)
+            if group is None:
+                group = [], {}, []
+                groups.append(group)
+            group[0].append(name)
+            group[1].update(must)
+            group[2].extend(should)
+        if all(s == m for g in groups for s, m in [*g[1].items(), *g[2]]):
+            continue
+        for group in groups:
+            names, must, should = group
+            all_ = dict(must)
+            for s, m in should:
+                all_.setdefault(s, m)
+            same = dict(all_)
+            for m in all_.values():
+                same.setdefault(m, m)
+            levels = [[(tuple(s.split(".")), tuple(m.split("."))) for s, m in d.items()] for d in (same, all_, must)]
+            yield kind if group is groups[0] else " ".join(names), names, levels
+
+
+def main():
+    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(Late()))
+    transformers.utils.logging.set_verbosity_error()
+    seen, notes = survey()
+    rows = []
+    for kind, names, levels in tasks(seen):
+        found = [pairs_for(level) for level in levels[:1]]
+        while found[-1][1] and len(found) < len(levels):
+            found.append(pairs_for(levels[len(found)]))
+        at = min(range(len(found)), key=lambda i: sum(renamed(found[i][0], s) != m for s, m in levels[2]))
+        pairs, wrong = found[at]
+        rows.append((kind, pairs, levels[at] if not wrong else None))
+        if at:
+            notes.append(f"{kind} is had only at level {at}: " + ", ".join(f"{'.'.join(s)} {'.'.join(m)}" for s, m in found[0][1][:3]))
+        notes += [f"{kind} HAS NOT {'.'.join(s)} as {'.'.join(m)}" for s, m in wrong]
+        notes += [f"{kind} has {text([p])}" for p in pairs if any(q.isdigit() for q in p[1])]
+    # The fewest rows: those of other types are taken if they are as right.
+    table = defaultdict(list)
+    programs = {text(p): p for _, p, names in rows if names is not None}
+    right = {t: {k for k, _, names in rows if names and all(renamed(p, s) == m for s, m in names)} for t, p in programs.items()}
+    for kind, pairs, names in rows:
+        best = max((t for t in right if kind in right[t]), key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))
+        table[best].append(kind)
+    print(HEADER.replace("{version}", transformers.__version__))
+    for words, kinds in sorted(table.items(), key=lambda r: (-len(r[1]), r[1])):
+        print(f'        (types: """\n{block(" ".join(kinds))}\n            """,\n         pairs: """\n{block(words)}\n            """),')
+    print("    ]\n}")
+    print(f"{sum(map(len, seen.values()))} classes of {len(seen)} types", *dict.fromkeys(notes), sep="\n  ", file=sys.stderr)
+
+
+def text(pairs):
+    return " ".join(f"{'^' * a}{'.'.join(old)}={'.'.join(new)}" for a, old, new in pairs)
+
+
+def block(words):
+    """Words in lines, for a string literal."""
+    return textwrap.indent(textwrap.fill(words, 106, break_on_hyphens=False, break_long_words=False), " " * 12)
+
+
+if __name__ == "__main__":
+    main()
