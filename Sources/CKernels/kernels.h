@@ -34,6 +34,10 @@ struct ak_kernels {
     double (*dot_f64)(const double *, const double *, size_t);
     void (*axpy_f64)(double, const double *, double *, size_t);
     void (*rotate_f64)(double, double, double *, double *, size_t);
+    void (*sift_f64)(double *, size_t, uint32_t);
+    void (*balance_f64)(const double *, double *, size_t, bool);
+    void (*agree_f64)(const double *, const double *, double, double *, double *, size_t);
+    void (*share_f64)(double *, const double *, size_t);
 };
 
 extern const struct ak_kernels ak_kernels_baseline;

@@ -138,3 +138,15 @@ void ak_axpy_f64(double factor, const double *x, double *y, size_t n) { kernels(
 void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n) {
     kernels()->rotate_f64(cosine, sine, x, y, n);
 }
+
+void ak_sift_f64(double *values, size_t n, uint32_t bits) { kernels()->sift_f64(values, n, bits); }
+
+void ak_balance_f64(const double *values, double *balance, size_t n, bool signs) {
+    kernels()->balance_f64(values, balance, n, signs);
+}
+
+void ak_agree_f64(const double *values, const double *balance, double weight, double *sum, double *count, size_t n) {
+    kernels()->agree_f64(values, balance, weight, sum, count, n);
+}
+
+void ak_share_f64(double *sum, const double *count, size_t n) { kernels()->share_f64(sum, count, n); }

@@ -1,3 +1,5 @@
+import CKernels
+
 /// The methods that drop single elements, as PEFT defines them (`utils/merge_utils.py`, 0.21.2).
 struct SparseMethod: Sendable {
     /// Whether elements are dropped at random and the rest divided by the density, or the smallest dropped.
@@ -15,28 +17,34 @@ struct SparseMethod: Sendable {
         for at in 0..<count { result[at] = 0 }
         guard elects else {
             for (tensor, weight) in zip(tensors, weights) {
-                for at in 0..<count { result[at] += weight * tensor[at] }
+                unsafe Self.with(tensor, &result) { unsafe ak_axpy_f64(weight, $0, $1, count) }
             }
             return
         }
-        var elected = [Double](repeating: 0, count: count)
+        var balance = [Double](repeating: 0, count: count)
         for tensor in tensors {
-            if election == .total {
-                for at in 0..<count { elected[at] += tensor[at] }
-            } else {
-                for at in 0..<count { elected[at] += tensor[at] > 0 ? 1 : tensor[at] < 0 ? -1 : 0 }
-            }
+            unsafe Self.with(tensor, &balance) { unsafe ak_balance_f64($0, $1, count, election == .frequency) }
         }
-        for at in 0..<count { elected[at] = elected[at] >= 0 ? 1 : -1 }
         var agreeing = [Double](repeating: 0, count: count)
         for (tensor, weight) in zip(tensors, weights) {
-            for at in 0..<count {
-                let agrees = tensor[at] * elected[at] > 0
-                result[at] += agrees ? weight * tensor[at] : 0
-                agreeing[at] += agrees ? 1 : 0
+            unsafe agreeing.withUnsafeMutableBufferPointer { counts in
+                unsafe Self.with(tensor, &result) { values, sum in
+                    unsafe balance.withUnsafeBufferPointer {
+                        unsafe ak_agree_f64(values, $0.baseAddress, weight, sum, counts.baseAddress, count)
+                    }
+                }
             }
         }
-        for at in 0..<count { result[at] /= max(agreeing[at], 1) }
+        unsafe Self.with(agreeing, &result) { unsafe ak_share_f64($1, $0, count) }
+    }
+
+    private static func with(
+        _ source: [Double], _ target: inout [Double],
+        _ body: (UnsafePointer<Double>?, UnsafeMutablePointer<Double>?) -> Void
+    ) {
+        unsafe source.withUnsafeBufferPointer { from in
+            unsafe target.withUnsafeMutableBufferPointer { to in unsafe body(from.baseAddress, to.baseAddress) }
+        }
     }
 }
 
@@ -54,7 +62,7 @@ enum Sieve: Sendable {
         case .all: return
         case .magnitude(let bits, let last):
             if last == .max {
-                for at in 0..<count { values[at] = Self.magnitude(values[at]) >= bits ? values[at] : 0 }
+                unsafe values.withUnsafeMutableBufferPointer { unsafe ak_sift_f64($0.baseAddress, count, bits) }
                 return
             }
             for at in 0..<count {

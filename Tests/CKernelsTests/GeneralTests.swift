@@ -194,3 +194,33 @@ extension KernelTests {
         }
     }
 }
+
+extension KernelTests {
+    /// What sparse methods do to one element after the other, at lengths that leave a rest.
+    @Test func sparseMethodsAreTheDefinition() {
+        defer { ak_level_force(-1) }
+        var random = Random("sparseMethodsAreTheDefinition")
+        let count = 1003
+        let values = (0..<count).map { $0 % 7 == 0 ? 0 : $0 % 11 == 0 ? -0.0 : random.normal() }
+        let start = (0..<count).map { $0 % 5 == 0 ? 0 : random.normal() }
+        let bound = Float(0.4)
+        for level in levels {
+            ak_level_force(level)
+            var sifted = values
+            ak_sift_f64(&sifted, count, bound.bitPattern)
+            #expect(difference(sifted, values.map { abs(Float($0)) >= bound ? $0 : 0 }) == nil)
+            var (total, signs) = (start, start)
+            ak_balance_f64(values, &total, count, false)
+            ak_balance_f64(values, &signs, count, true)
+            #expect(difference(total, zip(start, values).map { $0 + $1 }) == nil)
+            #expect(difference(signs, zip(start, values).map { $0 + ($1 > 0 ? 1 : $1 < 0 ? -1 : 0) }) == nil)
+            var (sum, counts) = ([Double](repeating: 1, count: count), [Double](repeating: 1, count: count))
+            ak_agree_f64(values, start, 3, &sum, &counts, count)
+            let agrees = zip(values, start).map { $0 != 0 && ($0 > 0) == ($1 >= 0) }
+            #expect(difference(sum, zip(agrees, values).map { $0 ? 1 + 3 * $1 : 1 }) == nil)
+            #expect(difference(counts, agrees.map { $0 ? 2 : 1 }) == nil)
+            ak_share_f64(&sum, counts, count)
+            #expect(difference(sum, zip(agrees, values).map { $0 ? (1 + 3 * $1) / 2 : 1 }) == nil)
+        }
+    }
+}

@@ -31,8 +31,8 @@ HEADER = """\
 /// Made by Tests/Golden/renames.py from transformers {version}; do not edit.
 ///
 /// How names of parameters in checkpoints become those in memory. A pair replaces the first run of whole parts that is
-/// equal to its left side; one with ^ only a run at the start. The pairs of a row are used in order, each once. A class
-/// with a row of its own (its name is among the types) takes that instead of its model type's.
+/// equal to its left side; one with ^ only a run at the start; * is any number, the same on both sides. The pairs of a
+/// row are used in order, each once. A class with a row of its own takes that instead of its model type's.
 enum StoredNames {
     static let rows: [(types: String, pairs: String)] = ["""
 
@@ -103,8 +103,12 @@ def replaced(pair, name):
     """The name, as a tuple of parts, after one replacement."""
     isAtStart, old, new = pair
     for i in range(1 if isAtStart else len(name) - len(old) + 1):
-        if name[i : i + len(old)] == old:
+        run = name[i : i + len(old)]
+        if run == old:
             return name[:i] + new + name[i + len(old) :]
+        if "*" in old and len(run) == len(old) and all(p == q or p == "*" and q.isdigit() for p, q in zip(old, run)):
+            numbers = iter([q for p, q in zip(old, run) if p == "*"])
+            return name[:i] + tuple(next(numbers) if p == "*" else p for p in new) + name[i + len(old) :]
     return name
 
 
@@ -138,15 +142,17 @@ def candidates(name, target):
             for left in range(min(before, 3) + 1):
                 for right in range(min(after, 3) + 1):
                     old, new = name[first[0] - left : last[1] + right], target[first[2] - left : last[3] + right]
-                    result |= {(False, old, new)} if old else set()
-                    result |= {(True, old, new)} if old and left == first[0] else set()
+                    starred = [tuple("*" if p.isdigit() else p for p in n) for n in (old, new)]
+                    isSame = [p for p in old if p.isdigit()] == [p for p in new if p.isdigit()]
+                    for way in [(old, new), starred] if isSame else [(old, new)]:
+                        result |= {(isStart, *way) for isStart in (False, True) if old and left >= isStart * first[0]}
     return result
 
 
 def cost(pair):
     """How long and how special a replacement is. Numbers are mostly those of layers, of which other models have more."""
     isAtStart, old, new = pair
-    return len(old) + len(new) + isAtStart / 2 + 5 * sum(p.isdigit() for p in old)
+    return len(old) + len(new) + isAtStart / 2 + 5 * sum(p.isdigit() for p in old) + old.count("*")
 
 
 def search(names, isStrict):

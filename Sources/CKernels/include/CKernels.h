@@ -148,4 +148,18 @@ void ak_axpy_f64(double factor, const double *x, double *y, size_t n);
 /// (x, y) = (c x - s y, c y + s x), each as fma(c, first, rounded product).
 void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n);
 
+// MARK: Sparse methods, element by element
+
+/// Zeroes values whose magnitude, as the bits of a float32, is below `bits`.
+void ak_sift_f64(double *values, size_t n, uint32_t bits);
+
+/// balance[i] += values[i], or its sign.
+void ak_balance_f64(const double *values, double *balance, size_t n, bool signs);
+
+/// Where values[i] has the sign of balance[i] (of which 0 counts as positive): sum[i] += weight * values[i], count[i] += 1.
+void ak_agree_f64(const double *values, const double *balance, double weight, double *sum, double *count, size_t n);
+
+/// sum[i] /= max(count[i], 1).
+void ak_share_f64(double *sum, const double *count, size_t n);
+
 #endif
