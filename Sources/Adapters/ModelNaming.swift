@@ -15,10 +15,9 @@ package struct ModelNaming: Sendable {
     /// Reads the renames of the model's type.
     package init(_ traits: BaseTraits) {
         self.traits = traits
-        let types = [traits.modelType].compactMap { $0 }
-        let row = StoredNames.rows.first { row in
-            row.types.split(separator: " ").contains { types.contains(String($0)) }
-        }
+        let row = (traits.architectures.prefix(1) + [traits.modelType].compactMap { $0 }).lazy.compactMap { name in
+            StoredNames.rows.first { $0.types.split(whereSeparator: \.isWhitespace).contains(name[...]) }
+        }.first
         renames = (row?.pairs ?? "").split(whereSeparator: \.isWhitespace).map { pair in
             let isAtStart = pair.first == "^"
             let ends = (isAtStart ? pair.dropFirst() : pair).split(separator: "=", omittingEmptySubsequences: false)

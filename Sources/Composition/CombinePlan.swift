@@ -52,6 +52,7 @@ struct CarriedTensor: Sendable {
 
 /// What a combination will do, from headers and configs, but for what must be compared.
 public struct CombinePlan: Sendable {
+    /// What was asked for.
     public let request: CombineRequest
     let inputs: [CombineInput]
     private(set) var modules: [CombineModule] = []

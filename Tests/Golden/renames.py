@@ -22,7 +22,7 @@ from functools import lru_cache
 
 import torch
 import transformers
-from architectures import SECONDS, Late, build, classes
+from architectures import SECONDS, Late, build, classes, parts
 from transformers.conversion_mapping import PrefixChange, get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_converters, apply_renamings
 from transformers.core_model_loading import dot_natural_key as natural
@@ -36,21 +36,26 @@ HEADER = """\
 enum StoredNames {
     static let rows: [(types: String, pairs: String)] = ["""
 
-# What the configs of some classes need so that they can be built, by model type.
-FIXES = {"esm": {"vocab_size": 33, "pad_token_id": 1}}
+# What the configs of some model types and those within them need so that they can be built.
+FIXES = {
+    "aya_vision": {"num_attention_heads": 16}, "beit": {"out_indices": [3, 5, 7, 11]},
+    "deepseek_ocr2": {"mlp_layer_types": ["dense"] + ["sparse"] * 99},
+    "emu3": {"vocabulary_map": {"<|extra_200|>": 1, "<image>": 2}}, "esm": {"vocab_size": 33, "pad_token_id": 1},
+    "hunyuan_v1_moe": {"head_dim": 128}, "hunyuan_vl": {"head_dim": 128},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 32},
+}  # fmt: skip
 EXAMPLES = 6  # of names that differ by numbers only
 MOST = 80  # pairs in a row
 
 
 def whole(cls):
     """The class with all its layers, without data, or cut like everywhere where that takes too long."""
-    fixes = FIXES.get(cls.config_class.model_type, {})
     try:
         signal.alarm(SECONDS)
-        config = cls.config_class(**{k: v for k, v in fixes.items() if not callable(v)})
-        for key, change in fixes.items():
-            if callable(change):
-                change(config)
+        config = cls.config_class()
+        for part in parts(config):
+            for key, value in FIXES.get(cls.config_class.model_type, {}).items():
+                setattr(part, key, value)
         with torch.device("meta"):
             return cls(config)
     except Exception:  # noqa: BLE001 there are many reasons why a class cannot be built
@@ -145,33 +150,38 @@ def candidates(name, target):
                     starred = [tuple("*" if p.isdigit() else p for p in n) for n in (old, new)]
                     isSame = [p for p in old if p.isdigit()] == [p for p in new if p.isdigit()]
                     for way in [(old, new), starred] if isSame else [(old, new)]:
-                        result |= {(isStart, *way) for isStart in (False, True) if old and left >= isStart * first[0]}
+                        result |= {(isStart, *way) for isStart in (False, True)
+                                   if old and left >= isStart * first[0] and (new or isStart)}  # fmt: skip
     return result
 
 
 def cost(pair):
     """How long and how special a replacement is. Numbers are mostly those of layers, of which other models have more."""
     isAtStart, old, new = pair
-    return len(old) + len(new) + isAtStart / 2 + 5 * sum(p.isdigit() for p in old) + old.count("*")
+    isLoose = not isAtStart and old == new[-len(old) :]
+    return len(old) + len(new) + isAtStart / 2 + isLoose + 5 * sum(p.isdigit() for p in old) + old.count("*")
 
 
 def search(names, isStrict):
     """Replacements, the one with the greatest effect first; strict ones never touch what stays or changes otherwise."""
     state, result = Counter(names), []
     while len(result) < MOST:
-        best = None
+        best, places, meant = None, defaultdict(set), dict(state.keys())
+        for name, target in state:
+            for part in name:
+                places[part].add((name, target))
         for pair in {p for name, target in state if name != target for p in candidates(name, target)}:
-            gain = 0
-            for (name, target), count in state.items():
+            gain, words = 0, [places[p] for p in pair[1] if p != "*"]
+            for name, target in set.intersection(*words) if words else ():
                 new = replaced(pair, name)
                 if new != name:
                     nearer = distance(name, target) - distance(new, target)
-                    if nearer < (distance(pair[1], pair[2]) if isStrict else 0):
+                    if nearer < (distance(pair[1], pair[2]) if isStrict else 0) or meant.get(new, target) != target:
                         break
-                    gain += nearer * count
+                    gain += nearer * state[name, target]
             else:
-                if gain > 0 and (best is None or (gain - cost(pair) / 3, -cost(pair), pair) > best):
-                    best = gain - cost(pair) / 3, -cost(pair), pair
+                rank = gain - cost(pair) / 3, -cost(pair), pair
+                best = rank if gain > 0 and (best is None or rank > best) else best
         if best is None:
             break
         result.append(best[2])
@@ -280,12 +290,12 @@ def main():
             notes.append(f"{kind} is had only at level {at}: " + ", ".join(f"{'.'.join(s)} {'.'.join(m)}" for s, m in found[0][1][:3]))
         notes += [f"{kind} HAS NOT {'.'.join(s)} as {'.'.join(m)}" for s, m in wrong]
         notes += [f"{kind} has {text([p])}" for p in pairs if any(q.isdigit() for q in p[1])]
-    # The fewest rows: those of other types are taken if they are as right.
+    # The fewest rows: those of other types are taken if they are as right and not much longer.
     table = defaultdict(list)
     programs = {text(p): p for _, p, names in rows if names is not None}
     right = {t: {k for k, _, names in rows if names and all(renamed(p, s) == m for s, m in names)} for t, p in programs.items()}
     for kind, pairs, names in rows:
-        best = max((t for t in right if kind in right[t]), key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))
+        best = max((t for t in right if kind in right[t] and len(t) < 1.5 * len(text(pairs))), key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))
         table[best].append(kind)
     print(HEADER.replace("{version}", transformers.__version__))
     for words, kinds in sorted(table.items(), key=lambda r: (-len(r[1]), r[1])):

@@ -94,14 +94,43 @@ def rank_for(values, rank=None, energy=None, ratio=None):
     return max(1, kept)
 
 
+def largest(tensor, density):
+    """The tensor with all but its largest int(density · size) elements zero."""
+    if density >= 1:
+        return tensor
+    mask = np.zeros(tensor.size)
+    mask[np.argsort(-np.abs(tensor).ravel(), kind="stable")[: int(density * tensor.size)]] = 1
+    return tensor * mask.reshape(tensor.shape)
+
+
+def joined(method, pruned, weights, sign="total"):
+    """The weighted sum of pruned tensors, or for the methods with `ties` the mean of those that have the elected sign."""
+    pruned = np.stack(pruned)
+    scaled = pruned * np.reshape(weights, (-1,) + (1,) * (pruned.ndim - 1))
+    if "ties" not in method:
+        return scaled.sum(0)
+    votes = pruned if sign == "total" else np.sign(pruned)
+    agree = np.sign(pruned) == np.where(votes.sum(0) >= 0, 1, -1)
+    return (scaled * agree).sum(0) / np.maximum(agree.sum(0), 1)
+
+
+def is_close(tensor, density):
+    """Whether the last element that is kept and the first that is not are too near for float32 to tell them apart."""
+    sizes, kept = np.sort(np.abs(tensor).ravel())[::-1], int(density * tensor.size)
+    return kept < tensor.size and sizes[kept - 1] - sizes[kept] < 1e-6 * sizes[kept]
+
+
+def dense(method, pairs, density=1.0, sign="total"):
+    """What a method without chance makes of the dense deltas, by path, but for those where rounding decides."""
+    tables, result = [(deltas(directory), weight) for directory, weight in pairs], {}
+    for path in sorted({p for table, _ in tables for p in table}):
+        tasks = [(table[path], weight) for table, weight in tables if path in table]
+        if not any(is_close(task, density) for task, _ in tasks):
+            result[path] = joined(method, *zip(*[(largest(task, density), weight) for task, weight in tasks]), sign)
+    return result
+
+
 def outcomes(method, tensors, weights, density, sign="total"):
     """All values that an element can have after `dare-linear` or `dare-ties`, one array for each choice of survivors."""
     for alive in itertools.product([0.0, 1.0], repeat=len(tensors)):
-        pruned = np.stack([a * t / density for a, t in zip(alive, tensors, strict=True)])
-        scaled = pruned * np.reshape(weights, (-1,) + (1,) * (pruned.ndim - 1))
-        if method == "dare-linear":
-            yield scaled.sum(0)
-            continue
-        votes = pruned if sign == "total" else np.sign(pruned)
-        agree = np.sign(pruned) == np.where(votes.sum(0) >= 0, 1, -1)
-        yield (scaled * agree).sum(0) / np.maximum(agree.sum(0), 1)
+        yield joined(method, [a * t / density for a, t in zip(alive, tensors, strict=True)], weights, sign)

@@ -255,7 +255,21 @@ struct ExtractPlanner {
             return
         }
         for place in tensors { add(naming.memoryName(place.info.name), place) }
+        addTiedHead(inside: hits.union([module]))
         plan.saved.append(module)
+    }
+
+    /// The weight of a tied head, which is not stored, belongs to a module that is saved with the head in it.
+    private mutating func addTiedHead(inside modules: Set<String>) {
+        guard let shared = SharedHead(pair.base, traits), !shared.isStored,
+            let embedding = pair.tuned.lookup(shared.embedding.name)
+        else { return }
+        let name = traits.tiedNames?.memory ?? naming.memoryName(shared.head.name)
+        let isInside = { (name: String) in modules.contains { name.hasPrefix($0 + ".") } }
+        if isInside(name) { add(name, pair.tuned.lookup(shared.head.name) ?? embedding) }
+        for (target, source) in traits.sharedWithHead where isInside(naming.memoryName(target)) {
+            if let place = pair.tuned.lookup(source) { add(naming.memoryName(target), place) }
+        }
     }
 
     private func isChanged(_ name: String) -> Bool { changed[name] != nil || pair.base.lookup(name) == nil }
