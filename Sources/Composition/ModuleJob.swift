@@ -123,7 +123,7 @@ struct ModuleJob {
         for (index, coefficient) in coefficients.enumerated() where coefficient != scale {
             exact.left.scale(index, by: coefficient / scale)
         }
-        var matrix = Matrix(stored: try rounded(exact), isExact: true)
+        var matrix = Matrix(stored: try exact.rounded(to: dtype, module: module.path), isExact: true)
         matrix.norm2 = exact.squaredNorm * scale * scale
         matrix.partsNorm = partsNorm(parts)
         matrix.kept2 = matrix.norm2
@@ -159,7 +159,7 @@ struct ModuleJob {
     private func truncated(_ all: LowRank, _ parts: [LowRank], _ rank: Int) throws -> Matrix {
         let sum = LowRankSum(all, weights: coefficients.map { $0 / scale })
         var found = sum.truncated(to: min(rank, request.truncation.count(of: sum.values)))
-        found.factors = try rounded(found.factors)
+        found.factors = try found.factors.rounded(to: dtype, module: module.path)
         var matrix = measured(found, error2: sum.squaredError(of: found.factors))
         matrix.partsNorm = partsNorm(parts)
         return matrix
@@ -195,7 +195,7 @@ struct ModuleJob {
             var truncation = request.truncation
             truncation.rank = min(rank, truncation.rank ?? rank)
             var found = try iteration.approximation(truncation)
-            found.factors = try rounded(found.factors)
+            found.factors = try found.factors.rounded(to: dtype, module: module.path)
             return measured(found, error2: try iteration.error(of: found.factors).squared)
         }
     }
@@ -209,7 +209,7 @@ struct ModuleJob {
         let up = try combine(parts.map { $0.left.transposed }, roots, sparse, "B").transposed
         let down = try combine(parts.map(\.right), signed, sparse, "A")
         let exact = LowRank(left: up, right: down)
-        var matrix = Matrix(stored: try rounded(exact))
+        var matrix = Matrix(stored: try exact.rounded(to: dtype, module: module.path))
         matrix.norm2 = max(0, exact.squaredNorm) * scale * scale
         matrix.kept2 = matrix.norm2
         matrix.error2 = Self.roundingError(exact, matrix.stored) * scale * scale
@@ -240,16 +240,17 @@ struct ModuleJob {
         method.sum(sifted, weights: weights, election: request.election, count: count, to: &sum)
         return Vectors(sum, count: tensors[0].count, length: tensors[0].length)
     }
+}
 
-    /// The factors as the result's dtype holds them.
-    private func rounded(_ factors: LowRank) throws -> LowRank {
-        var result = factors
-        result.left.values = try TensorValues.doubles(TensorValues.rounded(factors.left.values, to: dtype), dtype)
-        result.right.values = try TensorValues.doubles(TensorValues.rounded(factors.right.values, to: dtype), dtype)
+extension LowRank {
+    /// The factors as `dtype` holds them.
+    func rounded(to dtype: DType, module: String) throws(Problem) -> LowRank {
+        var result = self
+        result.left.values = try TensorValues.doubles(TensorValues.rounded(left.values, to: dtype), dtype)
+        result.right.values = try TensorValues.doubles(TensorValues.rounded(right.values, to: dtype), dtype)
         guard result.left.isFinite, result.right.isFinite else {
             throw Problem(
-                .incompatible, "overflow", tensor: module.path,
-                "has values that are too large for \(dtype.rawValue)",
+                .incompatible, "overflow", tensor: module, "has values that are too large for \(dtype.rawValue)",
                 hint: dtype == .f16 ? "say --dtype float32" : "say --dtype float64")
         }
         return result

@@ -6,9 +6,9 @@ Builds every model class that architectures.py can build, those that have a conv
 and asks for the names under which `save_pretrained` stores their parameters: both as from new and with the prefixes
 that a loaded checkpoint may have had. From these pairs it looks for replacements of whole parts of names, whose use in
 order turns every stored name into that in memory and, if possible, leaves names in memory as they are. Experts that are
-stored one by one keep their number and last parts, as `mlp.experts.0.w1.weight`.
-Prints to stderr which names cannot be had so, and which weights are not stored as they are. Takes ten minutes, needs
-what architectures.py needs, and builds more classes with timm, scipy and pillow.
+stored one by one keep their number and last parts, as `mlp.experts.0.w1.weight`. Prints to stderr which names cannot be
+had so, and which weights are not stored as they are. Takes eight minutes, and needs what architectures.py needs; with
+timm, scipy and pillow it builds more classes.
 """
 
 import copy
@@ -36,7 +36,7 @@ HEADER = """\
 enum StoredNames {
     static let rows: [(types: String, pairs: String)] = ["""
 
-# What the configs of some model types and those within them need so that they can be built.
+# What the configs of some model types, and those within them, need so that they can be built.
 FIXES = {
     "aya_vision": {"num_attention_heads": 16}, "beit": {"out_indices": [3, 5, 7, 11]},
     "deepseek_ocr2": {"mlp_layer_types": ["dense"] + ["sparse"] * 99},
@@ -46,10 +46,11 @@ FIXES = {
 }  # fmt: skip
 EXAMPLES = 6  # of names that differ by numbers only
 MOST = 80  # pairs in a row
+VAGUE = ("weight", "bias")  # parts that no replacement must consist of
 
 
 def whole(cls):
-    """The class with all its layers, without data, or cut like everywhere where that takes too long."""
+    """The class with all its layers, without data; cut like everywhere where that fails or takes too long."""
     try:
         signal.alarm(SECONDS)
         config = cls.config_class()
@@ -63,6 +64,11 @@ def whole(cls):
         return build(cls)
 
 
+def shapes(names):
+    """Names, those that differ by numbers only once."""
+    return " ".join(dict.fromkeys(re.sub(r"\b\d+\b", "#", n) for n in names))
+
+
 def examples(names):
     """The first names of those that differ by numbers only, and the last."""
     groups = defaultdict(list)
@@ -72,21 +78,23 @@ def examples(names):
 
 
 def stored(model, hasPrefixes):
-    """Pairs of the names stored and in memory, and the weights that are stored otherwise: names, names, operations."""
+    """Names as stored and in memory, and notes on weights that are stored otherwise."""
     found = get_model_conversion_mapping(model, add_legacy=False)
     reverse = [c.reverse_transform() for c in found[::-1] if hasPrefixes or not isinstance(c, PrefixChange)]
     converters = [c for c in reverse if isinstance(c, WeightConverter)]
     renamings = [c for c in reverse if isinstance(c, WeightRenaming)]
-    state, pairs, groups, others = model.state_dict(), {}, defaultdict(list), []
+    shifts = [c for c in renamings if hasattr(c, "offset")]
+    state, pairs, groups, notes = model.state_dict(), {}, defaultdict(list), []
     for name in examples(sorted(state, key=natural)):
         key, pattern = apply_converters(name, converters)
-        if pattern is None:
-            pairs.setdefault(apply_renamings(name, renamings), name)
-        else:
+        if pattern is not None:
             groups[key].append(name)
+        elif any(c.rename_source_key(name)[1] for c in shifts):
+            notes.append(f"{shapes([name])} is stored under another number")
+        else:
+            pairs.setdefault(apply_renamings(name, renamings), name)
     for key, names in groups.items():
-        converter = next(c for c in converters if c.rename_source_key(names[0])[1] is not None)
-        converter = copy.deepcopy(converter)
+        converter = copy.deepcopy(next(c for c in converters if c.rename_source_key(names[0])[1] is not None))
         for name in names:
             converter.add_tensor(key, name, converter.rename_source_key(name)[1], state[name])
         try:
@@ -94,14 +102,40 @@ def stored(model, hasPrefixes):
         except Exception as error:  # noqa: BLE001 some need real data
             result = {p: error for p in converter.target_patterns}
         targets = examples([apply_renamings(n, renamings) for n in result])
-        what = " ".join(type(o).__name__ + str(vars(o) or "") for o in converter.operations)
-        others.append((names, targets, what))
+        what = " ".join(f"{type(o).__name__}({', '.join(map(str, vars(o).values()))})" for o in converter.operations)
+        notes.append(f"{shapes(names)} is stored as {shapes(targets)} by {what}")
         for target in targets if "Modulelist" in what else ():
-            place, dot, rest = target.partition(".experts.")
+            _, dot, rest = target.partition(".experts.")
             parent = names[0].rpartition(".")[0]
             if dot and rest[0].isdigit() and parent.endswith(".experts"):
                 pairs.setdefault(target, f"{parent}.{rest}")
-    return pairs, others
+    return pairs, notes
+
+
+def survey():
+    """By model type and class: the names in memory by those stored that must be right and that should be; and notes."""
+    seen, notes = defaultdict(dict), []
+    for name, cls in classes():
+        try:
+            signal.alarm(SECONDS)
+            model = whole(cls) if cls.config_class.model_type in FIXES else build(cls)
+            model = whole(cls) if get_model_conversion_mapping(model, add_legacy=False) else model
+            kind = model.config.model_type or type(model.config).__name__
+            pairs, more = stored(model, hasPrefixes=False)
+            tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+            should = {s: m for s, m in pairs.items() if m in tied}
+            for s, m in stored(model, hasPrefixes=True)[0].items():
+                if not any(n > 1 and n > m.split(".").count(p) for p, n in Counter(s.split(".")).items()):
+                    should.setdefault(s, m)  # no prefix twice, which several changes of prefixes may give
+            seen[kind][name] = {s: m for s, m in pairs.items() if m not in tied}, should
+            notes += [f"{kind}: {n}" for n in more]
+            transposed = {type(m).__name__ for m in model.modules() if getattr(m, "is_transposed", False)}
+            notes += [f"{kind}: {m} is transposed" for m in transposed]
+        except Exception as error:  # noqa: BLE001 there are many reasons why a class cannot be built
+            notes.append(f"{name} is not built: {type(error).__name__} {' '.join(str(error).split())[:90]}")
+        finally:
+            signal.alarm(0)
+    return seen, notes
 
 
 def replaced(pair, name):
@@ -109,9 +143,7 @@ def replaced(pair, name):
     isAtStart, old, new = pair
     for i in range(1 if isAtStart else len(name) - len(old) + 1):
         run = name[i : i + len(old)]
-        if run == old:
-            return name[:i] + new + name[i + len(old) :]
-        if "*" in old and len(run) == len(old) and all(p == q or p == "*" and q.isdigit() for p, q in zip(old, run)):
+        if len(run) == len(old) and all(p == q or p == "*" and q.isdigit() for p, q in zip(old, run)):
             numbers = iter([q for p, q in zip(old, run) if p == "*"])
             return name[:i] + tuple(next(numbers) if p == "*" else p for p in new) + name[i + len(old) :]
     return name
@@ -144,22 +176,24 @@ def candidates(name, target):
         for y, last in list(enumerate(blocks))[x:]:
             before = first[0] - (blocks[x - 1][1] if x else 0)
             after = (blocks[y + 1][0] if y + 1 < len(blocks) else len(name)) - last[1]
-            for left in range(min(before, 3) + 1):
-                for right in range(min(after, 3) + 1):
-                    old, new = name[first[0] - left : last[1] + right], target[first[2] - left : last[3] + right]
-                    starred = [tuple("*" if p.isdigit() else p for p in n) for n in (old, new)]
-                    isSame = [p for p in old if p.isdigit()] == [p for p in new if p.isdigit()]
-                    for way in [(old, new), starred] if isSame else [(old, new)]:
-                        result |= {(isStart, *way) for isStart in (False, True)
-                                   if old and left >= isStart * first[0] and (new or isStart)}  # fmt: skip
+            for left, right in [(i, j) for i in range(min(before, 3) + 1) for j in range(min(after, 3) + 1)]:
+                old, new = name[first[0] - left : last[1] + right], target[first[2] - left : last[3] + right]
+                numbers, more = [[i for i, p in enumerate(side) if p.isdigit()] for side in (old, new)]
+                ways = [(old, new)]
+                if numbers and [old[i] for i in numbers] == [new[i] for i in more[: len(numbers)]]:
+                    ways.append([tuple("*" if i in at[: len(numbers)] else p for i, p in enumerate(side))
+                                 for side, at in ((old, numbers), (new, more))])  # fmt: skip
+                for isAtStart in (False, True) if left == first[0] else (False,):
+                    if any(p not in VAGUE and not p.isdigit() for p in old) and (new or isAtStart):
+                        result |= {(isAtStart, *way) for way in ways}
     return result
 
 
 def cost(pair):
     """How long and how special a replacement is. Numbers are mostly those of layers, of which other models have more."""
     isAtStart, old, new = pair
-    isLoose = not isAtStart and old == new[-len(old) :]
-    return len(old) + len(new) + isAtStart / 2 + isLoose + 5 * sum(p.isdigit() for p in old) + old.count("*")
+    isPrefixed = not isAtStart and len(new) >= len(old) and new[0] != old[0]
+    return len(old) + len(new) + isAtStart / 2 + isPrefixed + 5 * sum(p.isdigit() for p in old) + old.count("*")
 
 
 def search(names, isStrict):
@@ -167,16 +201,16 @@ def search(names, isStrict):
     state, result = Counter(names), []
     while len(result) < MOST:
         best, places, meant = None, defaultdict(set), dict(state.keys())
-        for name, target in state:
-            for part in name:
-                places[part].add((name, target))
+        for pair in state:
+            for part in pair[0]:
+                places[part].add(pair)
         for pair in {p for name, target in state if name != target for p in candidates(name, target)}:
-            gain, words = 0, [places[p] for p in pair[1] if p != "*"]
-            for name, target in set.intersection(*words) if words else ():
+            gain = 0
+            for name, target in set.intersection(*(places[p] for p in pair[1] if p != "*")):
                 new = replaced(pair, name)
                 if new != name:
                     nearer = distance(name, target) - distance(new, target)
-                    if nearer < (distance(pair[1], pair[2]) if isStrict else 0) or meant.get(new, target) != target:
+                    if nearer < (distance(*pair[1:]) if isStrict else 0) or meant.get(new, target) != target:
                         break
                     gain += nearer * state[name, target]
             else:
@@ -185,132 +219,83 @@ def search(names, isStrict):
         if best is None:
             break
         result.append(best[2])
-        state = Counter()
-        for name, target in names:
-            state[renamed(result, name), target] += 1
+        state = Counter((renamed(result, name), target) for name, target in names)
     return result
 
 
 def pairs_for(names):
-    """Replacements for all names (a list of pairs), and the names that they get wrong."""
+    """Replacements for all names, stored and in memory, and the pairs of names that they get wrong."""
     groups, best = defaultdict(list), None
     for pair in names:
         groups[shapes(".".join(n) for n in pair)].append(pair)
     for isStrict in (True, False):
-        sample = [p for g in groups.values() for p in g[:2]]
-        while True:
+        sample, more = [p for g in groups.values() for p in g[:2]], True
+        while more:
             found = search(sample, isStrict)
             wrong = [p for p in names if renamed(found, p[0]) != p[1]]
-            if best is None or len(wrong) < len(best[1]):
-                best = found, wrong
+            best = (found, wrong) if best is None or len(wrong) < len(best[1]) else best
             more = [p for p in wrong if p not in sample][:20]
-            if not wrong:
-                return best
-            if not more:
-                break
             sample += more
+        if not best[1]:
+            break
     return best
 
 
-def survey():
-    """By model type and class: pairs of names that must be right, others that should be; and what else there is to say."""
-    seen, notes = defaultdict(dict), []
-    for name, cls in classes():
-        try:
-            signal.alarm(SECONDS)
-            model = build(cls) if cls.config_class.model_type not in FIXES else whole(cls)
-            if get_model_conversion_mapping(model, add_legacy=False):
-                model = whole(cls)
-            kind = model.config.model_type or type(model.config).__name__
-            pairs, others = stored(model, hasPrefixes=False)
-            tied = set(getattr(model, "all_tied_weights_keys", None) or {})
-            must = {s: m for s, m in pairs.items() if m not in tied}
-            should = [p for p in pairs.items() if p[1] in tied]
-            should += [p for p in stored(model, hasPrefixes=True)[0].items() if p[0] not in must]
-            seen[kind][name] = must, should
-            notes += [f"{kind}: {shapes(f)} is stored as {shapes(t)} by {w}" for f, t, w in others]
-            notes += [f"{kind}: {m} is transposed" for m in transposed(model)]
-        except Exception as error:  # noqa: BLE001 there are many reasons why a class cannot be built
-            notes.append(f"{name} is not built: {type(error).__name__} {str(error).strip()[:100]}")
-        finally:
-            signal.alarm(0)
-    return seen, notes
-
-
-def shapes(names):
-    """Names, those that differ by numbers only once."""
-    return " ".join(dict.fromkeys(re.sub(r"\b\d+\b", "#", n) for n in names))
-
-
-def transposed(model):
-    """The classes of experts whose weights are stored with the inputs first."""
-    return {type(m).__name__ for m in model.modules() if getattr(m, "is_transposed", False)}
-
-
 def tasks(seen):
-    """For every model type, and for classes that differ from it: types, classes, and pairs with less and less of them."""
+    """For every model type, and for classes that differ from it: types, and names with less and less that need not be."""
     for kind, has in sorted(seen.items()):
         groups = []
         for name in sorted(has, key=lambda n: ("For" not in n, not n.endswith("Model"), n)):
             must, should = has[name]
             group = next((g for g in groups if all(g[1].get(s, m) == m for s, m in must.items())), None)
             if group is None:
-                group = [], {}, []
-                groups.append(group)
+                groups.append(group := ([], {}, {}))
             group[0].append(name)
             group[1].update(must)
-            group[2].extend(should)
-        if all(s == m for g in groups for s, m in [*g[1].items(), *g[2]]):
+            group[2].update(should)
+        if all(s == m for g in groups for d in g[1:] for s, m in d.items()):
             continue
         for group in groups:
-            names, must, should = group
-            all_ = dict(must)
-            for s, m in should:
-                all_.setdefault(s, m)
-            same = dict(all_)
-            for m in all_.values():
-                same.setdefault(m, m)
-            levels = [[(tuple(s.split(".")), tuple(m.split("."))) for s, m in d.items()] for d in (same, all_, must)]
-            yield kind if group is groups[0] else " ".join(names), names, levels
-
-
-def main():
-    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(Late()))
-    transformers.utils.logging.set_verbosity_error()
-    seen, notes = survey()
-    rows = []
-    for kind, names, levels in tasks(seen):
-        found = [pairs_for(level) for level in levels[:1]]
-        while found[-1][1] and len(found) < len(levels):
-            found.append(pairs_for(levels[len(found)]))
-        at = min(range(len(found)), key=lambda i: sum(renamed(found[i][0], s) != m for s, m in levels[2]))
-        pairs, wrong = found[at]
-        rows.append((kind, pairs, levels[at] if not wrong else None))
-        if at:
-            notes.append(f"{kind} is had only at level {at}: " + ", ".join(f"{'.'.join(s)} {'.'.join(m)}" for s, m in found[0][1][:3]))
-        notes += [f"{kind} HAS NOT {'.'.join(s)} as {'.'.join(m)}" for s, m in wrong]
-        notes += [f"{kind} has {text([p])}" for p in pairs if any(q.isdigit() for q in p[1])]
-    # The fewest rows: those of other types are taken if they are as right and not much longer.
-    table = defaultdict(list)
-    programs = {text(p): p for _, p, names in rows if names is not None}
-    right = {t: {k for k, _, names in rows if names and all(renamed(p, s) == m for s, m in names)} for t, p in programs.items()}
-    for kind, pairs, names in rows:
-        best = max((t for t in right if kind in right[t] and len(t) < 1.5 * len(text(pairs))), key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))
-        table[best].append(kind)
-    print(HEADER.replace("{version}", transformers.__version__))
-    for words, kinds in sorted(table.items(), key=lambda r: (-len(r[1]), r[1])):
-        print(f'        (types: """\n{block(" ".join(kinds))}\n            """,\n         pairs: """\n{block(words)}\n            """),')
-    print("    ]\n}")
-    print(f"{sum(map(len, seen.values()))} classes of {len(seen)} types", *dict.fromkeys(notes), sep="\n  ", file=sys.stderr)
+            both = group[2] | group[1]
+            levels = [{m: m for m in both.values()} | both, both, group[1]]
+            yield (kind if group is groups[0] else " ".join(group[0]),
+                   [[(tuple(s.split(".")), tuple(m.split("."))) for s, m in d.items()] for d in levels])  # fmt: skip
 
 
 def text(pairs):
     return " ".join(f"{'^' * a}{'.'.join(old)}={'.'.join(new)}" for a, old, new in pairs)
 
 
-def block(words):
-    """Words in lines, for a string literal."""
-    return textwrap.indent(textwrap.fill(words, 106, break_on_hyphens=False, break_long_words=False), " " * 12)
+def literal(words):
+    """A Swift literal with the words in lines."""
+    lines = textwrap.fill(words, 106, break_on_hyphens=False, break_long_words=False)
+    return '"""\n' + textwrap.indent(lines + '\n"""', " " * 12) if len(words) > 95 else f'"{words}"'
+
+
+def main():
+    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(Late()))
+    transformers.utils.logging.set_verbosity_error()
+    seen, notes = survey()
+    rows, table = [], defaultdict(list)
+    for kind, levels in tasks(seen):
+        found = []
+        while len(found) < len(levels) and (not found or found[-1][1]):
+            found.append(pairs_for(levels[len(found)]))
+        missing = [sum(renamed(pairs, s) != m for s, m in levels[-1]) for pairs, _ in found]
+        at = missing.index(min(missing))
+        rows.append((kind, found[at][0], levels[at]))
+        notes += [f"{kind} does without {'.'.join(s)} as {'.'.join(m)}" for s, m in found[0][1]] if at else []
+        notes += [f"{kind} HAS NOT {'.'.join(s)} as {'.'.join(m)}" for s, m in found[at][1]]
+        notes += [f"{kind} has {text([p])}" for p in found[at][0] if any(q.isdigit() for q in p[1])]
+    right = {text(p): {k for k, _, names in rows if all(renamed(p, s) == m for s, m in names)} for _, p, _ in rows}
+    for kind, pairs, _ in rows:  # the fewest rows: those of other types are taken if as right and not much longer
+        near = [t for t in right if kind in right[t] and len(t) < 1.5 * len(text(pairs))]
+        table[max(near, key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))].append(kind)
+    print(HEADER.replace("{version}", transformers.__version__))
+    for words, kinds in sorted(table.items(), key=lambda r: (-len(r[1]), r[1])):
+        print(f'        (types: {literal(" ".join(kinds))},\n         pairs: {literal(words)}),')
+    print("    ]\n}")
+    print(f"{sum(map(len, seen.values()))} classes", *dict.fromkeys(notes), sep="\n  ", file=sys.stderr)
 
 
 if __name__ == "__main__":

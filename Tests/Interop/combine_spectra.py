@@ -236,7 +236,7 @@ def per_module(tally, tools, size, directory, seed):
 
 def lossless(tally, tools, size, directory, seed):
     """Truncation to the full rank of convolutions, Conv1D, embeddings and experts loses nothing; `linear` likewise."""
-    for name in ("conv2d", "conv3d", "gpt2", "embedding", "lora-bias", "experts-one-and-both", "experts-transposed"):
+    for name in ("conv2d", "conv3d", "gpt2", "embedding", "lora-bias", "experts-both", "experts-transposed"):
         item = next(c for c in combine_cases.ALL if c.name == name)
         base, adapters = combine_cases.make(item, size, directory / name, seed)
         pairs = list(zip(adapters, item.weights, strict=True))

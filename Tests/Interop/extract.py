@@ -7,6 +7,7 @@ and checks its errors against numpy's SVD, and base + adapter against the tuned 
 status 1 if anything failed. If the libraries cannot be imported it says 'skipped' and exits 0.
 """
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -84,6 +85,9 @@ def same_bytes(tally, tools, size, directory, seed):
             here = f"{label} {' '.join(more)}{cpu or ''}"
             if checks.made(tally, tools, here, base, tuned, other, *options, *more, cpu=cpu):
                 combine_checks.same_directories(tally, here, output, other)
+        again = extract_cases.make(dataclasses.replace(item, shard="30KB"), size, directory / f"{name}-sharded", seed)
+        if checks.made(tally, tools, f"{label} sharded", *again, other, *options):
+            tally.check(combine_checks.tensors(output) == combine_checks.tensors(other), f"{label} sharded: same tensors")
 
 
 def refusals(tally, tools, size, directory, seed):

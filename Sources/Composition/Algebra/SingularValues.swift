@@ -53,22 +53,34 @@ struct SingularValues {
         for _ in 0..<sweeps {
             var squares = (0..<count).map { rows.dot($0, $0) }
             var isDone = true
-            for i in 0..<count {
-                for j in (i + 1)..<max(count, i + 1) {
-                    // Zero rows, and those so small that their squares vanish, are orthogonal to all.
-                    guard squares[i] > 0, squares[j] > 0 else { continue }
-                    let overlap = rows.dot(i, j)
-                    guard abs(overlap) > tolerance * squares[i].squareRoot() * squares[j].squareRoot() else { continue }
-                    isDone = false
-                    let turn = Rotation(squares[i], squares[j], overlap)
-                    rows.rotate(i, j, cosine: turn.cosine, sine: turn.sine)
-                    turns.rotate(i, j, cosine: turn.cosine, sine: turn.sine)
-                    squares[i] -= turn.tangent * overlap
-                    squares[j] += turn.tangent * overlap
-                    if !(squares[i] > 0) { squares[i] = rows.dot(i, i) }
-                }
+            forEachPair(count, block: max(4, blockElements / max(1, rows.length))) { i, j in
+                // Zero rows, and those so small that their squares vanish, are orthogonal to all.
+                guard squares[i] > 0, squares[j] > 0 else { return }
+                let overlap = rows.dot(i, j)
+                guard abs(overlap) > tolerance * squares[i].squareRoot() * squares[j].squareRoot() else { return }
+                isDone = false
+                let turn = Rotation(squares[i], squares[j], overlap)
+                rows.rotate(i, j, cosine: turn.cosine, sine: turn.sine)
+                turns.rotate(i, j, cosine: turn.cosine, sine: turn.sine)
+                squares[i] -= turn.tangent * overlap
+                squares[j] += turn.tangent * overlap
+                if !(squares[i] > 0) { squares[i] = rows.dot(i, i) }
             }
             if isDone { return }
+        }
+    }
+
+    /// Two blocks of rows that are turned against each other stay in the second-level cache.
+    private static let blockElements = 1 << 14
+
+    /// Calls `body` with every pair i < j once, block by block.
+    private static func forEachPair(_ count: Int, block: Int, _ body: (Int, Int) -> Void) {
+        for top in stride(from: 0, to: count, by: block) {
+            for left in stride(from: top, to: count, by: block) {
+                for i in top..<min(count, top + block) {
+                    for j in max(left, i + 1)..<max(left, i + 1, min(count, left + block)) { body(i, j) }
+                }
+            }
         }
     }
 

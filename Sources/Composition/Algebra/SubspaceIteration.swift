@@ -36,8 +36,15 @@ struct SubspaceIteration<Source: RowBlocks> {
             if truncation.isFixed || count < guess || guess == limit {
                 return found.truncated(to: min(count, guess))
             }
-            guess = min(limit, guess * 2)
+            guess = min(limit, max(guess * 2, Self.least(found.values, guess, truncation, found.squaredNorm)))
         }
+    }
+
+    /// The least rank that the energy can need, since no further value is larger than the last one found.
+    private static func least(_ values: [Double], _ kept: Int, _ truncation: Truncation, _ total: Double) -> Int {
+        guard let energy = truncation.energy, kept > 0, kept <= values.count, values[kept - 1] > 0 else { return 0 }
+        let missing = energy * total - values.prefix(kept).reduce(0) { $0 + $1 * $1 }
+        return kept + Int(min(1e9, max(0, missing) / (values[kept - 1] * values[kept - 1])))
     }
 
     /// Everything in memory: exact, for small matrices.

@@ -75,7 +75,7 @@ public struct ExtractWork: Sendable {
 
     /// Computes everything and writes the files of `output`, without committing it.
     public func run(to output: StagedOutput, progress: @escaping @Sendable (Int) -> Void) throws -> ExtractResult {
-        let ranks = try ranks(progress)
+        let (ranks, kept) = try ranks(progress)
         let header = try Header.layout(tensors(ranks), metadata: metadata(), order: .reference)
         let places = Dictionary(header.tensors.map { ($0.name, $0) }) { own, _ in own }
         let file = try output.create("adapter_model.safetensors", size: header.dataStart + header.dataLength)
@@ -89,10 +89,11 @@ public struct ExtractWork: Sendable {
         let outcomes = Mutex([ModuleOutcome?](repeating: nil, count: plan.modules.count))
         try forEach(plan.modules.count, threads: threads) { at in
             let job = ExtractJob(module: plan.modules[at], request: request)
-            let (outcome, down, up) = try job.run(rank: ranks[at])
+            let computed = try kept[at] ?? job.run()
+            let (down, up) = try job.encoded(computed, rank: ranks[at])
             try put(names(plan.modules[at]).down, down)
             try put(names(plan.modules[at]).up, up)
-            outcomes.withLock { $0[at] = outcome }
+            outcomes.withLock { $0[at] = computed.outcome }
             progress(plan.modules[at].byteCount)
         }
         for whole in plan.whole {
@@ -111,20 +112,30 @@ public struct ExtractWork: Sendable {
             bytes: file.size, parameters: header.tensors.reduce(0) { $0 + $1.elementCount }, remarks: plan.remarks)
     }
 
-    /// The rank of each module's tensors.
-    private func ranks(_ progress: @escaping @Sendable (Int) -> Void) throws -> [Int] {
-        var result = plan.modules.map { min($0.fullRank, request.truncation.rank ?? .max) }
+    /// Bytes of factors that are kept from the round that decides ranks; the others are computed twice.
+    private static let keptBytes = 128 << 20
+
+    /// The rank of each module's tensors, and what was computed already to find it.
+    private func ranks(
+        _ progress: @escaping @Sendable (Int) -> Void
+    ) throws -> (ranks: [Int], kept: [ExtractJob.Computed?]) {
+        var ranks = plan.modules.map { min($0.fullRank, request.truncation.rank ?? .max) }
+        let found = Mutex((ranks: ranks, kept: [ExtractJob.Computed?](repeating: nil, count: ranks.count), bytes: 0))
         if !request.truncation.isFixed {
-            let needed = Mutex(result)
             try forEach(plan.modules.count, threads: threads) { at in
-                let rank = try ExtractJob(module: plan.modules[at], request: request).neededRank()
-                needed.withLock { $0[at] = max(1, rank) }
+                let computed = try ExtractJob(module: plan.modules[at], request: request).run()
+                found.withLock {
+                    $0.ranks[at] = max(1, computed.rank)
+                    guard $0.bytes + computed.byteCount <= Self.keptBytes else { return }
+                    $0.bytes += computed.byteCount
+                    $0.kept[at] = computed
+                }
                 progress(plan.modules[at].byteCount)
             }
-            result = needed.withLock { $0 }
+            ranks = found.withLock { $0.ranks }
         }
-        if !request.isPerModule, let all = result.max() { result = result.map { _ in all } }
-        return result
+        if !request.isPerModule, let all = ranks.max() { ranks = ranks.map { _ in all } }
+        return (ranks, found.withLock { $0.kept })
     }
 
     private func names(_ module: ExtractModule) -> (down: String, up: String) {
@@ -186,112 +197,5 @@ public struct ExtractWork: Sendable {
         config["bias"] = .string(plan.bias)
         if plan.tiesWeights { config["ensure_weight_tying"] = .bool(true) }
         return config.bytes
-    }
-}
-
-/// Target modules of an extraction: short names where these mean the same modules, else whole paths.
-struct ExtractTargets {
-    let modules: JSONValue
-    /// Modules that a target's name would take in, but that have not changed.
-    private(set) var excluded: [String] = []
-
-    init(_ plan: ExtractPlan, _ base: Checkpoint, _ naming: ModelNaming) {
-        let wanted = plan.modules.filter { $0.parameter == nil }.map(\.module)
-        guard !wanted.isEmpty else {
-            // What PEFT itself writes for adapters without low-rank modules; no module has this name.
-            modules = plan.parameters.isEmpty ? .string("dummy-target-modules") : .array([])
-            return
-        }
-        let all = Set(base.tensors.map { ParameterName.module(of: naming.memoryName($0.info.name)) })
-        let set = Set(wanted)
-        let leaves = Set(wanted.map(BaseTraits.leaf))
-        let saved = Set(plan.saved)
-        let taken = all.filter { leaves.contains(BaseTraits.leaf($0)) && !saved.contains($0) }
-        if taken == set {
-            modules = ResultConfig.texts(leaves.sorted())
-            return
-        }
-        modules = ResultConfig.texts(wanted)
-        // A target's name also takes in every path that ends in it behind a dot.
-        excluded = all.filter { path in !set.contains(path) && wanted.contains { path.hasSuffix("." + $0) } }.sorted()
-    }
-}
-
-/// The computation of one module of an extraction.
-struct ExtractJob {
-    let module: ExtractModule
-    let request: ExtractRequest
-
-    private func iteration(_ batch: Int) -> SubspaceIteration<DifferenceRows> {
-        SubspaceIteration(
-            DifferenceRows(module.pieces[batch], columns: module.columns),
-            random: NumberedRandom(seed: request.seed, "extract", module.patternPath, "\(batch)"))
-    }
-
-    /// The rank that the truncation asks for.
-    func neededRank() throws -> Int {
-        try (0..<module.batches).map { batch in
-            var iteration = iteration(batch)
-            return try iteration.approximation(request.truncation).factors.rank
-        }.max() ?? 0
-    }
-
-    /// The figures, and the bytes of A and B, padded with zeros to `rank`.
-    func run(rank: Int) throws -> (outcome: ModuleOutcome, down: [UInt8], up: [UInt8]) {
-        var (norm2, error2, kept2, dropped, kept) = (0.0, 0.0, 0.0, 0.0, 0)
-        let width = rank * module.batches
-        var down: [Double] = []
-        down.reserveCapacity(width * module.inputs)
-        var up = [Double](repeating: 0, count: module.outputs * width)
-        for batch in 0..<module.batches {
-            var iteration = iteration(batch)
-            var found = try iteration.approximation(request.truncation)
-            guard found.squaredNorm.isFinite else { throw notFinite(batch) }
-            found.factors = try rounded(found.factors)
-            norm2 += found.squaredNorm
-            error2 += try iteration.error(of: found.factors).squared
-            kept2 += found.values.prefix(found.factors.rank).reduce(0) { $0 + $1 * $1 }
-            dropped = max(dropped, found.largestDropped)
-            kept = max(kept, found.factors.rank)
-            let (a, b) =
-                module.isTransposed
-                ? (found.factors.left, found.factors.right) : (found.factors.right, found.factors.left)
-            down += a.values + [Double](repeating: 0, count: (rank - a.count) * module.inputs)
-            for k in 0..<b.count {
-                let column = k * module.batches + batch
-                for row in 0..<module.outputs { up[row * width + column] = b.values[k * module.outputs + row] }
-            }
-        }
-        let outcome = ModuleOutcome(
-            path: module.patternPath, stackedRank: module.fullRank, rank: kept, norm: norm2.squareRoot(),
-            relativeError: norm2 > 0 ? (error2 / norm2).squareRoot() : 0,
-            retainedEnergy: norm2 > 0 ? min(1, kept2 / norm2) : 1, largestError: dropped,
-            isExact: kept == module.fullRank,
-            partsNorm: 0)
-        return (
-            outcome, try TensorValues.rounded(down, to: request.dtype), try TensorValues.rounded(up, to: request.dtype)
-        )
-    }
-
-    private func notFinite(_ batch: Int) -> Problem {
-        let piece = module.pieces[batch][0]
-        return Problem(
-            .incompatible, "non-finite", file: piece.tuned.file.path, tensor: piece.tuned.tensor.name,
-            "or the same tensor of the base has values that are NaN or infinite, so they have no difference",
-            hint: "training diverged, or a file is damaged")
-    }
-
-    private func rounded(_ factors: LowRank) throws -> LowRank {
-        var result = factors
-        let dtype = request.dtype
-        result.left.values = try TensorValues.doubles(TensorValues.rounded(factors.left.values, to: dtype), dtype)
-        result.right.values = try TensorValues.doubles(TensorValues.rounded(factors.right.values, to: dtype), dtype)
-        guard result.left.isFinite, result.right.isFinite else {
-            throw Problem(
-                .incompatible, "overflow", tensor: module.patternPath,
-                "has values that are too large for \(dtype.rawValue)",
-                hint: dtype == .f16 ? "say --dtype float32" : "say --dtype float64")
-        }
-        return result
     }
 }
