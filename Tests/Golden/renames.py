@@ -125,8 +125,8 @@ def survey():
             tied = set(getattr(model, "all_tied_weights_keys", None) or {})
             should = {s: m for s, m in pairs.items() if m in tied}
             for s, m in stored(model, hasPrefixes=True)[0].items():
-                if not any(n > 1 and n > m.split(".").count(p) for p, n in Counter(s.split(".")).items()):
-                    should.setdefault(s, m)  # no prefix twice, which several changes of prefixes may give
+                if s not in pairs and not any(n > max(1, m.split(".").count(p)) for p, n in Counter(s.split(".")).items()):
+                    should[s] = m  # no prefix twice, which several changes of prefixes may give
             seen[kind][name] = {s: m for s, m in pairs.items() if m not in tied}, should
             notes += [f"{kind}: {n}" for n in more]
             transposed = {type(m).__name__ for m in model.modules() if getattr(m, "is_transposed", False)}
@@ -143,7 +143,9 @@ def replaced(pair, name):
     isAtStart, old, new = pair
     for i in range(1 if isAtStart else len(name) - len(old) + 1):
         run = name[i : i + len(old)]
-        if len(run) == len(old) and all(p == q or p == "*" and q.isdigit() for p, q in zip(old, run)):
+        if run == old:
+            return name[:i] + new + name[i + len(old) :]
+        if "*" in old and len(run) == len(old) and all(p == q or p == "*" and q.isdigit() for p, q in zip(old, run)):
             numbers = iter([q for p, q in zip(old, run) if p == "*"])
             return name[:i] + tuple(next(numbers) if p == "*" else p for p in new) + name[i + len(old) :]
     return name

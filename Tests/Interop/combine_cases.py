@@ -1,7 +1,7 @@
 """Sums of adapters that PEFT made: which model, which adapters, with which weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import build
 import cases
@@ -159,8 +159,3 @@ def make(item, size, directory, seed):
 def sized(item, size):
     """The size to build the models of one sum in."""
     return item.size or size
-
-
-def narrow(size):
-    """The same with half as many hidden units."""
-    return replace(size, hidden=size.hidden // 2, heads=size.heads // 2, kv=1)

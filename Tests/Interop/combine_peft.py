@@ -3,7 +3,6 @@
 import functools
 import json
 
-import build
 import combine_cases
 import combine_checks as checks
 import models

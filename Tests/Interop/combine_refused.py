@@ -59,7 +59,8 @@ def usage(tally, tools, size, directory, seed):
     out = ["-o", directory / "out"]
     table = {
         "no method": [], "no adapter": ["stack", *out], "no output": ["stack", a, b], "unknown method": ["sum", a, b, *out],
-        "a weight that is no number": ["stack", f"{a}:much", b, *out], "a weight that is not finite": ["stack", f"{a}:nan", *out],
+        "a weight that is no number": ["stack", f"{a}:much", b, *out],
+        "a weight that is not finite": ["stack", f"{a}:nan", *out],
         "svd without a rank": ["svd", a, b, *out], "resize without a rank": ["resize", a, *out],
         "resize of two": ["resize", a, b, "--rank", 2, *out], "subtract of one": ["subtract", a, *out],
         "rank 0": ["svd", a, "--rank", 0, *out], "a rank that is no number": ["svd", a, "--rank", "x", *out],
@@ -130,8 +131,11 @@ def kinds(tally, tools, size, directory, seed):
         for method, more in (("stack", []), ("svd", ["--rank", 3]), ("ties", ["--density", 0.5])):
             label_ = f"other numbers of {label}, {method}"
             refused(tally, tools, label_, directory, [method, good, wrong, *more, *out], (1,))
-    for label, changes in (("another type", {"peft_type": "IA3"}), ("an init that changes the base", {"init_lora_weights": "pissa"}),
-                           ("Arrow", {"arrow_config": {"top_k": 2}}), ("a wrong rank", {"r": 5})):  # fmt: skip
+    table = {
+        "another type": {"peft_type": "IA3"}, "an init that changes the base": {"init_lora_weights": "pissa"},
+        "Arrow": {"arrow_config": {"top_k": 2}}, "a wrong rank": {"r": 5},
+    }  # fmt: skip
+    for label, changes in table.items():
         wrong = edited(good, directory / label.replace(" ", "-"), **changes)
         refused(tally, tools, label, directory, ["stack", good, wrong, *out], (1,))
     nan = made_modules(plain, seed + 2)

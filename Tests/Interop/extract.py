@@ -47,11 +47,10 @@ def tuning(tally, tools, item, size, directory, seed):
     if item.whole:
         checks.lists(tally, label, base, changed, document["saved"], item.whole)
     if not item.grown:
-        checks.loads(tally, label, item, size, base, tuned, merged, output, directory / "merged")
+        checks.loads(tally, item, size, base, tuned, merged, output, directory / "merged")
     answer = tools.run("adapter-verify", base, output, "--deep")
     tally.check(answer.code == 0, f"{label}: adapter-verify", answer.text)
-    made = (base, tuned, changed, merged.values, output, directory / "scratch", item.exact)
-    checks.merges(tally, tools, label, item.model, size, *made)
+    checks.merges(tally, tools, item, size, base, tuned, changed, merged.values, output, directory / "scratch")
     if item.whole and document["modules"]:
         no_full(tally, tools, item, base, tuned, changed, directory)
 

@@ -106,8 +106,9 @@ def lists(tally, label, base, changed, listed, words):
     tally.check(due and not absent, f"{label}: lists them", f"absent: {absent[:4]} in {text[:300]}")
 
 
-def merges(tally, tools, label, make, size, base, tuned, changed, merged, output, scratch, exact):
-    """adapter-merge BASE OUT is near to the tuned model: as near as the factors are, and in its logits where they lose nothing."""
+def merges(tally, tools, item, size, base, tuned, changed, merged, output, scratch):
+    """adapter-merge BASE OUT is as near to the tuned model as the factors are; where these are exact, in its logits too."""
+    label = item.name
     answer = tools.merge(base, [(output, 1.0)], scratch)
     if not tally.check(answer.code == 0, f"{label}: adapter-merge", f"exit {answer.code}: {answer.text}"):
         return
@@ -117,15 +118,15 @@ def merges(tally, tools, label, make, size, base, tuned, changed, merged, output
         unit = {"F32": 2**-24, "F64": 2**-53, "BF16": 2**-9, "F16": 2**-12}[found[name].dtype]
         allowed = 1.001 * np.linalg.norm(merged.get(name, before) - after) + 2 * unit * np.linalg.norm(after)
         tally.check(error <= allowed, f"{label}: merged {name}", f"is {error:.6g} away, may be {allowed:.6g}")
-    if exact:
-        inputs = models.example_inputs(make(size), size)
-        ours, theirs = (models.outputs(models.load(make(size), d, "f64"), inputs) for d in (scratch, tuned))
+    if item.exact:
+        inputs = models.example_inputs(item.model(size), size)
+        ours, theirs = (models.outputs(models.load(item.model(size), d, "f64"), inputs) for d in (scratch, tuned))
         worst = float((ours - theirs).abs().max() / theirs.abs().max())
         tally.check(worst <= 1e-4, f"{label}: logits of the merged model", f"differ by {worst:.3g}")
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def loads(tally, label, item, size, base, tuned, merged, output, scratch):
+def loads(tally, item, size, base, tuned, merged, output, scratch):
     """PEFT loads it, and base + adapter answers as the tuned model (or as the merge of what is stored, where that loses)."""
     wanted = tuned if item.exact else checks.written(base, merged, scratch)
-    checks.loads(tally, label, item.model, size, base, output, wanted, tolerance=1e-4 if item.exact else 1e-5)
+    checks.loads(tally, item.name, item.model, size, base, output, wanted, tolerance=1e-4 if item.exact else 1e-5)

@@ -31,3 +31,5 @@ all=
 [ "${ADAPTERKIT_INTEROP:-}" = full ] && mode= && all=--full
 "$python" -W ignore Tests/Interop/run.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
+"$python" -W ignore Tests/Interop/combine.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/extract.py --bin "$bin" $mode

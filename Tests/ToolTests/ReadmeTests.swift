@@ -66,7 +66,7 @@ import Testing
             // Times and the number of CPUs are those of the machine; on a terminal the answer comes before the notes.
             let masked = { (lines: [String]) in
                 lines.filter { !$0.isEmpty }.map { line in
-                    line.replacing(/in [0-9.]+ (ms|s)$/, with: "in TIME").replacing(
+                    line.replacing(/in [0-9.]+ (ms|s)\b/, with: "in TIME").replacing(
                         /about .* of memory with \d+ threads/, with: "MEMORY")
                 }.sorted()
             }
