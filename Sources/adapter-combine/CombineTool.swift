@@ -88,6 +88,7 @@ enum CombineTool {
 
     static func main() {
         tool.run { arguments, terminal in
+            terminal.warnOfUnknownLevel()
             let request = try request(arguments)
             try request.check()
             let output = try AdapterOutput(arguments, inputs: request.operands.map(\.path))

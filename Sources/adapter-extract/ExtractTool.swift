@@ -71,6 +71,7 @@ enum ExtractTool {
 
     static func main() {
         tool.run { arguments, terminal in
+            terminal.warnOfUnknownLevel()
             let request = try request(arguments)
             try request.check()
             let output = try AdapterOutput(arguments, inputs: [request.base, request.tuned])

@@ -46,7 +46,7 @@ FIXES = {
 }  # fmt: skip
 EXAMPLES = 6  # of names that differ by numbers only
 MOST = 80  # pairs in a row
-VAGUE = ("weight", "bias")  # parts that no replacement must consist of
+VAGUE = ("weight", "bias")  # parts of which no replacement may consist, except at the start
 
 
 def whole(cls):
@@ -186,7 +186,7 @@ def candidates(name, target):
                     ways.append([tuple("*" if i in at[: len(numbers)] else p for i, p in enumerate(side))
                                  for side, at in ((old, numbers), (new, more))])  # fmt: skip
                 for isAtStart in (False, True) if left == first[0] else (False,):
-                    if any(p not in VAGUE and not p.isdigit() for p in old) and (new or isAtStart):
+                    if isAtStart and old or new and any(p not in VAGUE and not p.isdigit() for p in old):
                         result |= {(isAtStart, *way) for way in ways}
     return result
 
@@ -198,8 +198,8 @@ def cost(pair):
     return len(old) + len(new) + isAtStart / 2 + isPrefixed + 5 * sum(p.isdigit() for p in old) + old.count("*")
 
 
-def search(names, isStrict):
-    """Replacements, the one with the greatest effect first; strict ones never touch what stays or changes otherwise."""
+def search(names):
+    """Replacements, those with the greatest effect first, that never touch what must stay or change otherwise."""
     state, result = Counter(names), []
     while len(result) < MOST:
         best, places, meant = None, defaultdict(set), dict(state.keys())
@@ -212,7 +212,7 @@ def search(names, isStrict):
                 new = replaced(pair, name)
                 if new != name:
                     nearer = distance(name, target) - distance(new, target)
-                    if nearer < (distance(*pair[1:]) if isStrict else 0) or meant.get(new, target) != target:
+                    if nearer < distance(*pair[1:]) or meant.get(new, target) != target:
                         break
                     gain += nearer * state[name, target]
             else:
@@ -227,24 +227,21 @@ def search(names, isStrict):
 
 def pairs_for(names):
     """Replacements for all names, stored and in memory, and the pairs of names that they get wrong."""
-    groups, best = defaultdict(list), None
+    groups = defaultdict(list)
     for pair in names:
         groups[shapes(".".join(n) for n in pair)].append(pair)
-    for isStrict in (True, False):
-        sample, more = [p for g in groups.values() for p in g[:2]], True
-        while more:
-            found = search(sample, isStrict)
-            wrong = [p for p in names if renamed(found, p[0]) != p[1]]
-            best = (found, wrong) if best is None or len(wrong) < len(best[1]) else best
-            more = [p for p in wrong if p not in sample][:20]
-            sample += more
-        if not best[1]:
-            break
-    return best
+    sample = [p for g in groups.values() for p in g[:2]]
+    while True:
+        found = search(sample)
+        wrong = [p for p in names if renamed(found, p[0]) != p[1]]
+        more = [p for p in wrong if p not in sample][:20]
+        if not more:
+            return found, wrong
+        sample += more
 
 
 def tasks(seen):
-    """For every model type, and for classes that differ from it: types, and names with less and less that need not be."""
+    """Model types, and classes that differ from theirs, with their names as stored and in memory."""
     for kind, has in sorted(seen.items()):
         groups = []
         for name in sorted(has, key=lambda n: ("For" not in n, not n.endswith("Model"), n)):
@@ -257,11 +254,10 @@ def tasks(seen):
             group[2].update(should)
         if all(s == m for g in groups for d in g[1:] for s, m in d.items()):
             continue
-        for group in groups:
-            both = group[2] | group[1]
-            levels = [{m: m for m in both.values()} | both, both, group[1]]
-            yield (kind if group is groups[0] else " ".join(group[0]),
-                   [[(tuple(s.split(".")), tuple(m.split("."))) for s, m in d.items()] for d in levels])  # fmt: skip
+        for names, must, should in groups:
+            both = [(s.split("."), m.split(".")) for s, m in (should | must).items()]
+            same = {tuple(m): tuple(m) for s, m in both if s[-1:] != m[-2:-1]}  # but for what got `.weight` at the end
+            yield kind if names is groups[0][0] else " ".join(names), [*(same | {tuple(s): tuple(m) for s, m in both}).items()]
 
 
 def text(pairs):
@@ -279,16 +275,11 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     seen, notes = survey()
     rows, table = [], defaultdict(list)
-    for kind, levels in tasks(seen):
-        found = []
-        while len(found) < len(levels) and (not found or found[-1][1]):
-            found.append(pairs_for(levels[len(found)]))
-        missing = [sum(renamed(pairs, s) != m for s, m in levels[-1]) for pairs, _ in found]
-        at = missing.index(min(missing))
-        rows.append((kind, found[at][0], levels[at]))
-        notes += [f"{kind} does without {'.'.join(s)} as {'.'.join(m)}" for s, m in found[0][1]] if at else []
-        notes += [f"{kind} HAS NOT {'.'.join(s)} as {'.'.join(m)}" for s, m in found[at][1]]
-        notes += [f"{kind} has {text([p])}" for p in found[at][0] if any(q.isdigit() for q in p[1])]
+    for kind, names in tasks(seen):
+        pairs, wrong = pairs_for(names)
+        rows.append((kind, pairs, [n for n in names if n not in wrong]))
+        notes += [f"{kind} HAS NOT {'.'.join(s)} as {'.'.join(m)}" for s, m in wrong]
+        notes += [f"{kind} has {text([p])}" for p in pairs if any(q.isdigit() for q in p[1])]
     right = {text(p): {k for k, _, names in rows if all(renamed(p, s) == m for s, m in names)} for _, p, _ in rows}
     for kind, pairs, _ in rows:  # the fewest rows: those of other types are taken if as right and not much longer
         near = [t for t in right if kind in right[t] and len(t) < 1.5 * len(text(pairs))]

@@ -39,7 +39,7 @@ def opposed(g, m, n):
     """The second half of the rank takes the first half away, but for a little."""
     b, a = plain(g, m, n)
     b[:, RANK // 2 :], a[RANK // 2 :] = -b[:, : RANK // 2], a[: RANK // 2]
-    b[:, -1] *= 1.001
+    b[:, -1] *= 1.01
     return b, a
 
 

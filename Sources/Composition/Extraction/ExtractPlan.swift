@@ -71,8 +71,15 @@ struct ExtractPlanner {
     private var lowRank: Set<String> = []
     private var savedModules: Set<String> = []
     private var problems: [Problem] = []
+    private var wholeNames: Set<String> = []
     /// All modules of the base by their path in memory.
     private let modulePaths: Set<String>
+    /// Paths in memory of the base's linear layers.
+    private let linearPaths: Set<String>
+    /// Tensors of the tuned checkpoint by their name in memory.
+    private let tunedNames: [(name: String, place: Checkpoint.Place)]
+    /// Last parts of names that PEFT takes for experts' wherever they stand in a model that has fused ones.
+    private let expertLeaves: Set<String>
 
     init(_ pair: CheckpointPair, _ request: ExtractRequest) {
         self.pair = pair
@@ -80,7 +87,14 @@ struct ExtractPlanner {
         traits = BaseTraits(pair.base)
         let naming = ModelNaming(traits)
         self.naming = naming
-        modulePaths = Set(pair.base.tensors.map { ParameterName.module(of: naming.memoryName($0.info.name)) })
+        let names = pair.base.tensors.map { (naming.memoryName($0.info.name), $0.info) }
+        modulePaths = Set(names.map { ParameterName.module(of: $0.0) })
+        linearPaths = Set(
+            names.filter { $0.1.shape.count == 2 && $0.0.hasSuffix(".weight") }.map { ParameterName.module(of: $0.0) }
+                .filter { naming.kind($0) == .linear })
+        tunedNames = pair.tuned.tensors.map { (naming.memoryName($0.info.name), $0) }
+        let hasExperts = pair.base.tensors.contains { ExpertGroups.place($0.info.name) != nil }
+        expertLeaves = hasExperts ? ["gate_proj", "up_proj", "down_proj", "gate", "w1", "w2", "w3"] : []
     }
 
     /// Sorts everything; `isChanged` tells which entries differ.
@@ -161,15 +175,6 @@ struct ExtractPlanner {
         naming.refusesProjections && ["out_proj", "conv1d"].contains(BaseTraits.leaf(module))
     }
 
-    /// Last parts of names that PEFT takes for experts' wherever they stand in a model that has fused ones.
-    private var expertLeaves: Set<String> {
-        hasExperts ? ["gate_proj", "up_proj", "down_proj", "gate", "w1", "w2", "w3"] : []
-    }
-
-    private var hasExperts: Bool {
-        pair.base.tensors.contains { ExpertGroups.place($0.info.name) != nil }
-    }
-
     /// Experts, which transformers holds as one parameter of three dimensions whatever the files have.
     private mutating func placeExperts() -> Set<String> {
         let groups = ExpertGroups(pair.entries, naming: naming, isChanged: { changed[$0.name] != nil })
@@ -202,7 +207,7 @@ struct ExtractPlanner {
             let layers = String(repeating: ".base_layer", count: max(1, depth))
             add(module + layers + ".bias", entry.tuned)
             if plan.bias == "none" { plan.bias = "lora_only" }
-        } else if last == "bias", isLinear(module) {
+        } else if last == "bias", linearPaths.contains(module) {
             add(name, entry.tuned)
             plan.bias = "all"
         } else if ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"].contains(last) {
@@ -212,15 +217,8 @@ struct ExtractPlanner {
         }
     }
 
-    private func isLinear(_ module: String) -> Bool {
-        pair.base.tensors.contains { place in
-            place.info.shape.count == 2 && naming.memoryName(place.info.name) == module + ".weight"
-                && naming.kind(module) == .linear
-        }
-    }
-
     private mutating func add(_ name: String, _ place: Checkpoint.Place) {
-        guard !plan.whole.contains(where: { $0.name == name }) else { return }
+        guard wholeNames.insert(name).inserted else { return }
         plan.whole.append(WholeTensor(name: name, file: pair.tunedFile(place), tensor: place.info))
     }
 
@@ -244,17 +242,13 @@ struct ExtractPlanner {
         guard savedModules.insert(module).inserted else { return }
         let hits = modulePaths.filter { $0.hasSuffix(module) }
         let inside = lowRank.contains { path in hits.contains { path == $0 || path.hasPrefix($0 + ".") } }
-        let tensors = pair.tuned.tensors.filter { place in
-            let name = naming.memoryName(place.info.name)
-            return hits.contains { name.hasPrefix($0 + ".") } || name.hasPrefix(module + ".")
-        }
+        let prefixes = hits.union([module]).map { $0 + "." }
+        let tensors = tunedNames.filter { entry in prefixes.contains { entry.name.hasPrefix($0) } }
         guard !inside else {
-            for place in tensors where isChanged(place.info.name) {
-                addPlain(naming.memoryName(place.info.name), place)
-            }
+            for (name, place) in tensors where isChanged(place.info.name) { addPlain(name, place) }
             return
         }
-        for place in tensors { add(naming.memoryName(place.info.name), place) }
+        for (name, place) in tensors { add(name, place) }
         addTiedHead(inside: hits.union([module]))
         plan.saved.append(module)
     }
