@@ -15,9 +15,11 @@ extension Adapter {
 
 /// Where a file came from, as text in its metadata.
 package enum Origin {
-    /// A path says much about a machine and little about the adapter: only its last part is kept.
+    /// A path says much about a machine and little about the adapter: only its last part is kept, or its directory's where a
+    /// file has the name that all have.
     package static func name(of path: String) -> String {
-        path.split(separator: "/").last { $0 != "." && $0 != ".." }.map(String.init) ?? "adapter"
+        let parts = path.split(separator: "/").filter { $0 != "." && $0 != ".." && $0 != AdapterLocation.tensorName }
+        return parts.last.map(String.init) ?? "adapter"
     }
 
     /// An adapter that took part, with its digest and weight.

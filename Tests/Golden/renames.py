@@ -25,7 +25,6 @@ import transformers
 from architectures import SECONDS, Late, build, classes, parts
 from transformers.conversion_mapping import PrefixChange, get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_converters, apply_renamings
-from transformers.core_model_loading import dot_natural_key as natural
 
 HEADER = """\
 /// Made by Tests/Golden/renames.py from transformers {version}; do not edit.
@@ -45,7 +44,6 @@ FIXES = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 32},
 }  # fmt: skip
 EXAMPLES = 6  # of names that differ by numbers only
-MOST = 80  # pairs in a row
 VAGUE = ("weight", "bias")  # parts of which no replacement may consist, except at the start
 
 
@@ -85,7 +83,7 @@ def stored(model, hasPrefixes):
     renamings = [c for c in reverse if isinstance(c, WeightRenaming)]
     shifts = [c for c in renamings if hasattr(c, "offset")]
     state, pairs, groups, notes = model.state_dict(), {}, defaultdict(list), []
-    for name in examples(sorted(state, key=natural)):
+    for name in examples(sorted(state)):
         key, pattern = apply_converters(name, converters)
         if pattern is not None:
             groups[key].append(name)
@@ -125,12 +123,13 @@ def survey():
             tied = set(getattr(model, "all_tied_weights_keys", None) or {})
             should = {s: m for s, m in pairs.items() if m in tied}
             for s, m in stored(model, hasPrefixes=True)[0].items():
-                if s not in pairs and not any(n > max(1, m.split(".").count(p)) for p, n in Counter(s.split(".")).items()):
-                    should[s] = m  # no prefix twice, which several changes of prefixes may give
+                isTwice = any(n > max(1, m.split(".").count(p)) for p, n in Counter(s.split(".")).items())
+                if s not in pairs and not isTwice:  # as several changes of prefixes may give
+                    should[s] = m
             seen[kind][name] = {s: m for s, m in pairs.items() if m not in tied}, should
             notes += [f"{kind}: {n}" for n in more]
-            transposed = {type(m).__name__ for m in model.modules() if getattr(m, "is_transposed", False)}
-            notes += [f"{kind}: {m} is transposed" for m in transposed]
+            notes += [f"{kind}: {type(m).__name__} is transposed" for m in model.modules()
+                      if getattr(m, "is_transposed", False)]  # fmt: skip
         except Exception as error:  # noqa: BLE001 there are many reasons why a class cannot be built
             notes.append(f"{name} is not built: {type(error).__name__} {' '.join(str(error).split())[:90]}")
         finally:
@@ -192,7 +191,7 @@ def candidates(name, target):
 
 
 def cost(pair):
-    """How long and how special a replacement is. Numbers are mostly those of layers, of which other models have more."""
+    """How long and special a replacement is. Numbers are mostly those of layers, of which other models have more."""
     isAtStart, old, new = pair
     isPrefixed = not isAtStart and len(new) >= len(old) and new[0] != old[0]
     return len(old) + len(new) + isAtStart / 2 + isPrefixed + 5 * sum(p.isdigit() for p in old) + old.count("*")
@@ -201,7 +200,7 @@ def cost(pair):
 def search(names):
     """Replacements, those with the greatest effect first, that never touch what must stay or change otherwise."""
     state, result = Counter(names), []
-    while len(result) < MOST:
+    while True:
         best, places, meant = None, defaultdict(set), dict(state.keys())
         for pair in state:
             for part in pair[0]:
@@ -219,10 +218,9 @@ def search(names):
                 rank = gain - cost(pair) / 3, -cost(pair), pair
                 best = rank if gain > 0 and (best is None or rank > best) else best
         if best is None:
-            break
+            return result
         result.append(best[2])
         state = Counter((renamed(result, name), target) for name, target in names)
-    return result
 
 
 def pairs_for(names):
@@ -255,9 +253,9 @@ def tasks(seen):
         if all(s == m for g in groups for d in g[1:] for s, m in d.items()):
             continue
         for names, must, should in groups:
-            both = [(s.split("."), m.split(".")) for s, m in (should | must).items()]
-            same = {tuple(m): tuple(m) for s, m in both if s[-1:] != m[-2:-1]}  # but for what got `.weight` at the end
-            yield kind if names is groups[0][0] else " ".join(names), [*(same | {tuple(s): tuple(m) for s, m in both}).items()]
+            both = {tuple(s.split(".")): tuple(m.split(".")) for s, m in (should | must).items()}
+            same = {m: m for s, m in both.items() if s[-1:] != m[-2:-1]}  # but for what gets `.weight` at its end
+            yield kind if names is groups[0][0] else " ".join(names), list((same | both).items())
 
 
 def text(pairs):

@@ -37,9 +37,6 @@ def sum_case(tally, tools, item, size, directory, seed):
     base, adapters = combine_cases.make(item, size, directory, seed)
     given = list(zip(adapters, item.weights, strict=True))
     pairs = list(zip(adapters, weighted(item.method, item.weights), strict=True))
-    if item.refusable and (answer := checks.combine(tools, item.method, given, output)).code == 1:
-        tally.check("error:" in answer.err and not output.exists(), f"{label}: refused with a reason", answer.text)
-        return
     if not checks.made(tally, tools, label, item.method, given, output):
         return
     checks.directory(tally, label, output)

@@ -26,7 +26,6 @@ class Sum:
     size: models.Size | None = None
     edit: Callable | None = None
     verifiable: bool = True  # whether adapter-verify and adapter-merge take what the sum gives
-    refusable: bool = False  # whether the tool may say no, as without the base the sum needs a guess
 
 
 def _lora(*targets, **options):
@@ -117,19 +116,18 @@ EXPERTS = [
     _sum("experts-both", models.mixtral, _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj", "experts.down_proj"]),
          _lora("v_proj", r=3, target_parameters=["experts.down_proj", "experts.gate_up_proj"]), weights=(1.0, -0.5)),
     _sum("experts-one-and-both", models.qwen3_moe, _lora("q_proj", r=2, target_parameters=["experts.down_proj"]),
-         _lora(r=1, target_parameters=["experts.gate_up_proj", "experts.down_proj"]), refusable=True),
+         _lora(r=1, target_parameters=["experts.gate_up_proj", "experts.down_proj"])),
     _sum("experts-transposed", models.gpt_oss, _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj"]),
          _lora("q_proj", r=1, target_parameters=["experts.gate_up_proj"])),
     _sum("experts-different", models.gpt_oss, _lora(r=2, target_parameters=["experts.gate_up_proj"]),
-         _lora(r=3, target_parameters=["experts.down_proj"]), refusable=True),
+         _lora(r=3, target_parameters=["experts.down_proj"])),
     _sum("experts-patterns", models.qwen3_moe,
          _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj"], rank_pattern={"experts.gate_up_proj": 3},
                alpha_pattern={"1.mlp.experts.gate_up_proj": 5}),
          _lora("q_proj", r=2, target_parameters=["experts.gate_up_proj"])),
     _sum("experts-and-linear", models.mixtral, _lora("q_proj", "gate", r=2, target_parameters=["experts.down_proj"]),
          _lora("q_proj", "k_proj")),
-    _sum("experts-by-modules", models.mixtral, _lora("w1", "w2", "w3", "q_proj", r=2), _lora("w2", "k_proj", r=3),
-         refusable=True),
+    _sum("experts-by-modules", models.mixtral, _lora("w1", "w2", "w3", "q_proj", r=2), _lora("w2", "k_proj", r=3)),
 ]  # fmt: skip
 
 ALL = BASIC + OTHER + EXPERTS
