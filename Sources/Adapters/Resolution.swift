@@ -359,6 +359,8 @@ struct Resolver {
         guard let bias = module.upBias else { return }
         let name = weight.name.hasSuffix(".weight") ? String(weight.name.dropLast(6)) + "bias" : weight.name
         guard let target = names.exact(name) else {
+            // PEFT gives every adapted layer such a bias, also where combining adapters left it zero.
+            if bias.dtype.kernel != nil, (try? TensorValues.isZero(adapter.file, bias)) == true { return }
             return error(
                 "no-bias", bias, "adds to a bias, but the base has no '\(name)'",
                 hint: "a bias cannot be added to this architecture: train with lora_bias=False")

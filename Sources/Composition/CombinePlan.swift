@@ -66,8 +66,10 @@ public struct CombinePlan: Sendable {
     public var adapters: [(path: String, weight: Double)] { inputs.map { ($0.path, $0.weight) } }
     /// Bytes of all factors.
     public var inputBytes: Int { inputs.reduce(0) { $0 + $1.adapter.file.header.dataLength } }
-    /// The number of modules of the result.
-    public var moduleCount: Int { modules.count }
+    /// Whether there is any delta in the adapters.
+    var hasModules: Bool { !modules.isEmpty }
+    /// Whether no part is left, since all have a twin with the opposite weight.
+    var cancelsByFactors: Bool { cancelled > 0 && modules.allSatisfy(\.parts.isEmpty) }
 
     /// Opens everything; all problems together end it.
     public init(_ request: CombineRequest) throws {
@@ -234,7 +236,7 @@ public struct CombinePlan: Sendable {
                 if entry.weight != 1, !trained.contains(tensor.name) { problems.append(weighted(carried)) }
             }
         }
-        return problems + adaptedAndReplaced()
+        return problems + adaptedAndReplaced() + rowsAndMore()
     }
 
     /// A bias belongs to what PEFT wraps, if the result adapts its module, though this adapter may not.
@@ -279,6 +281,34 @@ public struct CombinePlan: Sendable {
                 .incompatible, "replaced-and-adapted", file: entry.adapter.file.path, tensor: replacement.tensor.name,
                 "replaces '\(replacement.module)', which another of the adapters changes by a delta; one adapter cannot do both",
                 hint: "adapter-merge BASE ONE OTHER -o OUT applies both")
+        }
+    }
+
+    /// Rows of a layer that another adapter changes in another way: which comes first is not defined.
+    private func rowsAndMore() -> [Problem] {
+        inputs.flatMap { entry in entry.adapter.tokenRows.map { (entry, $0) } }.compactMap { entry, rows in
+            let other = inputs.first { other in
+                guard other.path != entry.path else { return false }
+                return other.facts.modules.contains { $0.module.path == rows.module }
+                    || other.adapter.replacements.contains {
+                        $0.module == rows.module && $0.parameter == "weight" && !$0.isBaseLayer
+                    }
+            }
+            let apart = inputs.first {
+                $0.path != entry.path && $0.adapter.tokenRows.contains { $0.module != rows.module }
+            }
+            if other == nil, let apart {
+                return Problem(
+                    .incompatible, "rows-apart", file: entry.adapter.file.path, tensor: rows.tensor.name,
+                    "replaces rows of '\(rows.module)', and '\(apart.path)' those of another layer; where a model ties the two, one "
+                        + "adapter with both means something else than two",
+                    hint: "leave one of the adapters out, or merge both at once: adapter-merge BASE ONE OTHER -o OUT")
+            }
+            guard let other else { return nil }
+            return Problem(
+                .incompatible, "rows-and-delta", file: entry.adapter.file.path, tensor: rows.tensor.name,
+                "replaces rows of '\(rows.module)', which '\(other.path)' changes as a whole; that has no defined order",
+                hint: "leave one of the adapters out, or merge one after the other")
         }
     }
 
@@ -327,7 +357,7 @@ public struct CombinePlan: Sendable {
     private mutating func requireDelta() throws {
         if inputs.isEmpty {
             throw Problem(
-                .usage, "zero-delta", "every adapter has weight 0, so nothing is left",
+                .incompatible, "zero-delta", "every adapter has weight 0, so nothing is left",
                 hint: "give weights that are not 0")
         }
         guard cancelled > 0 else { return }

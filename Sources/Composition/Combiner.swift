@@ -74,22 +74,35 @@ public struct Combiner: Sendable {
             remarks: try plan.remarks + cancellation(all))
     }
 
-    /// Deltas that cancel but for rounding, though their factors differ.
+    /// Deltas that cancel but for rounding, and results that are zero.
     private func cancellation(_ outcomes: [ModuleOutcome]) throws -> [Problem] {
-        let several = outcomes.filter { $0.partsNorm > 0 }
-        let gone = several.filter { $0.norm <= FunctionComparison.tolerance * $0.partsNorm }
-        guard let first = gone.first else { return [] }
-        var plan = plan
-        if gone.count == outcomes.count {
-            try plan.addZero(
-                "the deltas cancel but for rounding in all \(gone.count) modules, though the factors differ")
-            return Array(plan.remarks.suffix(1))
+        let gone = outcomes.filter { $0.norm <= FunctionComparison.tolerance * $0.partsNorm && $0.partsNorm > 0 }
+        let zero = outcomes.count { $0.norm == 0 && $0.partsNorm == 0 }
+        guard gone.count + zero == outcomes.count, plan.hasModules else {
+            guard let first = gone.first else { return [] }
+            return [
+                Problem(
+                    .warning, .incompatible, "cancelled", tensor: first.path,
+                    "cancels but for rounding" + (gone.count > 1 ? ", and so do \(gone.count - 1) other modules" : ""))
+            ]
         }
-        return [
-            Problem(
-                .warning, .incompatible, "cancelled", tensor: first.path,
-                "cancels but for rounding" + (gone.count > 1 ? ", and so do \(gone.count - 1) other modules" : ""))
-        ]
+        if plan.inputs.count == 1 {
+            return [
+                Problem(
+                    .warning, .incompatible, "zero-delta", file: plan.inputs[0].path,
+                    "has deltas that are zero in all \(outcomes.count) modules, and so has the result",
+                    hint: "an untrained adapter looks like this: is it the right checkpoint?")
+            ]
+        }
+        // What is known before anything is computed has been said already.
+        guard !plan.cancelsByFactors else { return [] }
+        var plan = plan
+        try plan.addZero(
+            zero == 0
+                ? "the deltas cancel but for rounding in all \(gone.count) modules, though the factors differ"
+                : "the adapters cancel, or their deltas are zero: the result is zero in all \(outcomes.count) modules, "
+                    + "but for rounding")
+        return Array(plan.remarks.suffix(1))
     }
 
     private static func outcome(_ module: CombineModule, _ matrices: [ModuleJob.Matrix]) -> ModuleOutcome {
@@ -98,8 +111,8 @@ public struct Combiner: Sendable {
         return ModuleOutcome(
             path: module.path, stackedRank: module.stackedRank, rank: matrices.map(\.stored.rank).max() ?? 0,
             norm: norm2.squareRoot() * module.repetitions,
-            relativeError: norm2 > 0 ? (error2 / norm2).squareRoot() : error2 > 0 ? 1 : 0,
-            retainedEnergy: norm2 > 0 ? min(1, sum(\.kept2) / norm2) : 1,
+            relativeError: !norm2.isFinite ? .nan : norm2 > 0 ? (error2 / norm2).squareRoot() : error2 > 0 ? 1 : 0,
+            retainedEnergy: !norm2.isFinite ? .nan : norm2 > 0 ? min(1, sum(\.kept2) / norm2) : 1,
             largestError: (matrices.map(\.largestDropped).max() ?? 0) * module.repetitions,
             isExact: matrices.allSatisfy(\.isExact),
             partsNorm: matrices.reduce(0) { $0 + $1.partsNorm } * module.repetitions)

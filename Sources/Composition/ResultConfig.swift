@@ -51,10 +51,19 @@ struct ResultConfig {
     /// A pattern that matches only this path: PEFT lets anything that ends in a dot come before it, and dots stand for any
     /// character.
     private static func key(_ path: String, among paths: Set<String>) -> String {
-        let isEnd = paths.contains { $0 != path && $0.hasSuffix("." + path) }
-        let isPlain = path.utf8.allSatisfy { !#"\^$*+?{}[]|()"#.utf8.contains($0) }
-        let quoted = isPlain ? path : path.map { #"\^$*+?{}[]|()"#.contains($0) ? "\\\($0)" : "\($0)" }.joined()
-        return isEnd ? "^" + quoted : quoted
+        let special = #"\^$*+?{}[]|()"#
+        let isAmbiguous = paths.contains { $0 != path && matches(path, endOf: $0) }
+        guard isAmbiguous || path.contains(where: special.contains) else { return path }
+        return "^" + path.map { (special + ".").contains($0) ? "\\\($0)" : "\($0)" }.joined()
+    }
+
+    /// Whether PEFT would take `key` for a pattern of `path`: at its end, behind a dot or whole, each dot for any character.
+    private static func matches(_ key: String, endOf path: String) -> Bool {
+        let (short, long, dot) = (Array(key.utf8), Array(path.utf8), UInt8(ascii: "."))
+        guard short.count <= long.count else { return false }
+        let start = long.count - short.count
+        guard start == 0 || long[start - 1] == dot else { return false }
+        return short.indices.allSatisfy { short[$0] == dot || short[$0] == long[start + $0] }
     }
 
     /// The file, keys sorted as PEFT sorts them.

@@ -71,8 +71,13 @@ struct ResultRanks: Sendable {
         let parts = plan.modules.flatMap(\.parts)
         let types = Set(parts.flatMap { [$0.facts.module.down.dtype, $0.facts.module.up.dtype] })
         if types.contains(.f64) { return .f64 }
-        let isSame = keepsAll(plan, ranks) && parts.allSatisfy { abs($0.weight * $0.scale) == scale }
-        guard isSame, types.count == 1, let type = types.first, type.bits >= 16 else { return .f32 }
-        return type
+        guard keepsAll(plan, ranks), types.count == 1, let type = types.first, type.bits >= 16 else { return .f32 }
+        // A power of two changes the exponent alone, of which bfloat16 has as many bits as float32.
+        let isKept = parts.allSatisfy { part in
+            let factor = abs(part.weight * part.scale) / scale
+            return factor == 1
+                || (type == .bf16 && factor.isFinite && factor.significand == 1 && abs(factor.exponent) < 64)
+        }
+        return isKept ? type : .f32
     }
 }

@@ -7,10 +7,11 @@ and asks for the names under which `save_pretrained` stores their parameters: bo
 that a loaded checkpoint may have had. From these pairs it looks for replacements of whole parts of names, whose use in
 order turns every stored name into that in memory and, if possible, leaves names in memory as they are. Experts that are
 stored one by one keep their number and last parts, as `mlp.experts.0.w1.weight`. Prints to stderr which names cannot be
-had so, and which weights are not stored as they are. Takes eight minutes, and needs what architectures.py needs; with
+had so, and which weights are not stored as they are. Takes ten minutes, and needs what architectures.py needs; with
 timm, scipy and pillow it builds more classes.
 """
 
+import contextlib
 import copy
 import re
 import signal
@@ -179,6 +180,8 @@ def candidates(name, target):
             after = (blocks[y + 1][0] if y + 1 < len(blocks) else len(name)) - last[1]
             for left, right in [(i, j) for i in range(min(before, 3) + 1) for j in range(min(after, 3) + 1)]:
                 old, new = name[first[0] - left : last[1] + right], target[first[2] - left : last[3] + right]
+                if any(p.endswith("_" + q) for p in old for q in new if q.isdigit()):
+                    continue  # the number of a layer, as `norm_5` for `layers.5.norm`
                 numbers, more = [[i for i, p in enumerate(side) if p.isdigit()] for side in (old, new)]
                 ways = [(old, new)]
                 if numbers and [old[i] for i in numbers] == [new[i] for i in more[: len(numbers)]]:
@@ -271,7 +274,8 @@ def literal(words):
 def main():
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(Late()))
     transformers.utils.logging.set_verbosity_error()
-    seen, notes = survey()
+    with contextlib.redirect_stdout(sys.stderr):  # transformers prints some of its errors
+        seen, notes = survey()
     rows, table = [], defaultdict(list)
     for kind, names in tasks(seen):
         pairs, wrong = pairs_for(names)

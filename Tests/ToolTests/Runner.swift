@@ -57,6 +57,14 @@ enum Tools {
         run("adapter-merge", [base] + adapters + ["-o", output] + options)
     }
 
+    static func combine(_ method: String, _ adapters: [String], _ output: String, _ options: String...) -> Answer {
+        run("adapter-combine", [method] + adapters + ["-o", output] + options)
+    }
+
+    static func extract(_ base: String, _ tuned: String, _ output: String, _ options: String...) -> Answer {
+        run("adapter-extract", [base, tuned, "-o", output] + options)
+    }
+
     static func verify(_ base: String, _ adapters: String..., options: [String] = []) -> Answer {
         run("adapter-verify", [base] + adapters + options)
     }

@@ -97,6 +97,7 @@ public struct ExtractWork: Sendable {
             progress(plan.modules[at].byteCount)
         }
         for whole in plan.whole {
+            try requireFinite(whole)
             guard let place = places[AdapterNames.saved(whole.name)] else { continue }
             for start in stride(from: 0, to: whole.tensor.byteCount, by: 1 << 20) {
                 try checkInterrupted()
@@ -136,6 +137,15 @@ public struct ExtractWork: Sendable {
         }
         if !request.isPerModule, let all = ranks.max() { ranks = ranks.map { _ in all } }
         return (ranks, found.withLock { $0.kept })
+    }
+
+    private func requireFinite(_ whole: WholeTensor) throws {
+        guard whole.tensor.dtype.kernel != nil else { return }
+        let count = try TensorValues.scan(whole.file, whole.tensor).nonFinite
+        guard count > 0 else { return }
+        throw Problem(
+            .incompatible, "non-finite", file: whole.file.path, tensor: whole.tensor.name,
+            "has \(count) values that are NaN or infinite", hint: "training diverged, or the file is damaged")
     }
 
     private func names(_ module: ExtractModule) -> (down: String, up: String) {
