@@ -115,6 +115,10 @@ public struct BaseTraits: Sendable {
     /// What comes behind the last dot.
     static func lastPart(_ path: String) -> String { path.split(separator: ".").last.map(String.init) ?? "" }
 
+    /// Whether the module is, by its name alone, an input embedding or an output head.
+    package static func isVocabulary(_ module: String) -> Bool {
+        embeddingNames.contains(lastPart(module)) || headNames.contains(lastPart(module))
+    }
     /// What comes behind the last dot.
     package static func leaf(_ path: String) -> String { lastPart(path) }
     /// Whether the module is, by its name, an input embedding or an output head.

@@ -40,12 +40,21 @@ package struct ModelNaming: Sendable {
             let count = rename.stored.count
             guard count <= parts.count else { continue }
             let last = rename.isAtStart ? 0 : parts.count - count
-            guard let at = (0...last).first(where: { parts[$0..<($0 + count)].elementsEqual(rename.stored) }) else {
+            guard let at = (0...last).first(where: { Self.matches(parts[$0..<($0 + count)], rename.stored) }) else {
                 continue
             }
-            parts.replaceSubrange(at..<(at + count), with: rename.memory)
+            // A star stands for a number, which goes to the star on the other side.
+            var numbers = zip(parts[at..<(at + count)], rename.stored).filter { $1 == "*" }.map(\.0)[...]
+            let renamed = rename.memory.map { $0 == "*" ? numbers.popFirst() ?? $0 : $0 }
+            parts.replaceSubrange(at..<(at + count), with: renamed)
         }
         return parts.joined(separator: ".")
+    }
+
+    private static func matches(_ parts: ArraySlice<Substring>, _ pattern: [Substring]) -> Bool {
+        zip(parts, pattern).allSatisfy { part, wanted in
+            wanted == "*" ? !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) } : part == wanted
+        }
     }
 
     /// What sort of layer a two-dimensional weight belongs to, by its module's name in memory.

@@ -21,11 +21,16 @@ struct CombineInputs: Sendable {
     private(set) var problems: [Problem] = []
 
     init(_ request: CombineRequest) {
+        var bases: [Adapter] = []
         for (operand, weight) in zip(request.operands, request.weights) {
             do throws(Problem) {
                 let facts = AdapterFacts(try Adapter(path: operand.path))
-                problems += facts.standaloneProblems(allowed: request.allowed)
-                problems += Self.unsummable(facts)
+                var own = facts.standaloneProblems(allowed: request.allowed)
+                // Of what is wrong already, nothing further is to be said.
+                if !ProblemList(own).hasErrors { own += Self.unsummable(facts) }
+                problems += own
+                bases.append(facts.adapter)
+                if ProblemList(own).hasErrors { continue }
                 if weight != 0 {
                     entries.append(CombineInput(path: operand.path, facts: facts, weight: weight))
                 } else {
@@ -37,8 +42,7 @@ struct CombineInputs: Sendable {
                 problems.append(error)
             }
         }
-        guard !ProblemList(problems).hasErrors else { return }
-        checkBases(allowed: request.allowed)
+        checkBases(bases, allowed: request.allowed)
         checkSettings()
     }
 
@@ -72,14 +76,14 @@ struct CombineInputs: Sendable {
 
     // MARK: Bases
 
-    private mutating func checkBases(allowed: Set<String>) {
-        guard let first = entries.first else { return }
-        for other in entries.dropFirst() {
-            if let (severity, message) = Self.difference(first.adapter, other.adapter) {
+    private mutating func checkBases(_ adapters: [Adapter], allowed: Set<String>) {
+        guard let first = adapters.first else { return }
+        for other in adapters.dropFirst() {
+            if let (severity, message) = Self.difference(first, other) {
                 let isAllowed = allowed.contains("different-base") || severity == .warning
                 problems.append(
                     Problem(
-                        isAllowed ? .warning : .error, .incompatible, "different-base", file: other.adapter.configPath,
+                        isAllowed ? .warning : .error, .incompatible, "different-base", file: other.configPath,
                         message,
                         hint: isAllowed
                             ? nil

@@ -11,7 +11,20 @@ struct CombinePart: Sendable {
     /// The adapter's scale.
     let scale: Double
     /// The user's weight.
-    var weight: Double
+    private(set) var weight: Double
+    /// The magnitudes of all weights that were added up.
+    private var reach: Double
+
+    init(input: Int, facts: ModuleFacts, scale: Double, weight: Double) {
+        (self.input, self.facts, self.scale, self.weight, reach) = (input, facts, scale, weight, abs(weight))
+    }
+
+    /// Adds the weight of the same factors in another adapter; what only rounding leaves, as of 0.1 + 0.2 − 0.3, is zero.
+    mutating func add(_ other: Double) {
+        weight += other
+        reach += abs(other)
+        if abs(weight) <= 4 * Double.ulpOfOne * reach { weight = 0 }
+    }
 }
 
 /// One module of the result.
@@ -37,17 +50,12 @@ struct CombineModule: Sendable {
     var hasBias = false
     /// How deep PEFT nests it, for one of several parameters of a module.
     var depth = 0
+    /// Of a head that is tied to an embedding: the place of the embedding, whose factors it has transposed.
+    var twin: Int?
     /// Whether PEFT adapts a parameter of the module, and not the module.
     var isParameter: Bool { model.kind == .experts || model.kind == .parameter }
     /// How often PEFT applies the delta.
     var repetitions: Double { Double(model.module.repetitions) }
-}
-
-/// A tensor that goes into the result as it is.
-struct CarriedTensor: Sendable {
-    let name: String
-    let input: Int
-    let tensor: TensorInfo
 }
 
 /// What a combination will do, from headers and configs, but for what must be compared.
@@ -68,6 +76,8 @@ public struct CombinePlan: Sendable {
     public var inputBytes: Int { inputs.reduce(0) { $0 + $1.adapter.file.header.dataLength } }
     /// Whether there is any delta in the adapters.
     var hasModules: Bool { !modules.isEmpty }
+    /// Whether parts were dropped since they cancel.
+    var hasCancelled: Bool { cancelled > 0 }
     /// Whether no part is left, since all have a twin with the opposite weight.
     var cancelsByFactors: Bool { cancelled > 0 && modules.allSatisfy(\.parts.isEmpty) }
 
@@ -78,10 +88,11 @@ public struct CombinePlan: Sendable {
         let found = CombineInputs(request)
         var problems = found.problems
         inputs = found.entries
+        problems += collect()
         if !ProblemList(problems).hasErrors {
-            problems += collect()
-            problems += try carry()
-            problems += checkExtras()
+            let found = try CarriedTensors(inputs, modules)
+            carried = found.tensors
+            problems += found.problems + checkExtras() + tieHeads()
             if !ProblemList(problems).hasErrors { try dropRepetitions() }
         }
         let list = ProblemList(problems)
@@ -120,7 +131,21 @@ public struct CombinePlan: Sendable {
         for at in modules.indices {
             modules[at].hasBias = inputs.contains { $0.adapter.config.loraBias }
         }
-        return problems + nestParameters() + unequalRanks()
+        return problems + mixedTargets() + nestParameters() + unequalRanks()
+    }
+
+    /// PEFT wraps a module or a parameter of it, not both.
+    private func mixedTargets() -> [Problem] {
+        let whole = Dictionary(modules.filter { !$0.isParameter }.map { ($0.model.module.path, $0) }) { own, _ in own }
+        return modules.filter(\.isParameter).compactMap { module in
+            guard let other = whole[module.model.module.path] else { return nil }
+            return Problem(
+                .incompatible, "mixed-targets", file: inputs[module.parts[0].input].adapter.file.path,
+                tensor: module.model.module.down.name,
+                "adapts a parameter of '\(module.model.module.path)' (target_parameters), which "
+                    + "'\(inputs[other.parts[0].input].path)' adapts as a module; one adapter cannot do both",
+                hint: "merge them one after the other instead: adapter-merge BASE ONE OTHER -o OUT")
+        }
     }
 
     private func mismatch(_ module: CombineModule, _ part: CombinePart) -> Problem? {
@@ -202,114 +227,31 @@ public struct CombinePlan: Sendable {
         ]
     }
 
-    // MARK: Tensors that are replaced
-
-    /// Replacements, saved modules and rows: of one adapter, or the same in several.
-    private mutating func carry() throws -> [Problem] {
-        var problems: [Problem] = []
-        var known: [String: CarriedTensor] = [:]
-        for (input, entry) in inputs.enumerated() {
-            let adapter = entry.adapter
-            let tensors =
-                (adapter.replacements + adapter.originals).map(\.tensor) + adapter.tokenRows.map(\.tensor)
-            // What an embedding was before training is no change, so a weight does not concern it.
-            let trained = Set(
-                (adapter.replacements.filter { $0.isBaseLayer && $0.parameter == "weight" } + adapter.originals)
-                    .map(\.tensor.name))
-            for tensor in tensors {
-                let carried = CarriedTensor(name: carriedName(tensor, of: adapter), input: input, tensor: tensor)
-                guard let earlier = known[carried.name] else {
-                    known[carried.name] = carried
-                    self.carried.append(carried)
-                    if entry.weight != 1, !trained.contains(tensor.name) { problems.append(weighted(carried)) }
-                    continue
-                }
-                guard try isSame(earlier, carried) else {
-                    problems.append(
-                        Problem(
-                            .incompatible, "replaced-twice", file: adapter.file.path, tensor: tensor.name,
-                            "replaces a parameter that '\(inputs[earlier.input].path)' replaces by other values; two replacements "
-                                + "have no sum",
-                            hint: "leave one of the adapters out"))
-                    continue
-                }
-                if entry.weight != 1, !trained.contains(tensor.name) { problems.append(weighted(carried)) }
+    /// With `ensure_weight_tying` a head has the factors of its embedding, transposed, and must keep them.
+    private mutating func tieHeads() -> [Problem] {
+        let tying = inputs.map(\.adapter.config.ensureWeightTying)
+        guard tying.contains(true) else { return [] }
+        let heads = modules.indices.filter { BaseTraits.isVocabulary(modules[$0].model.module.path) }
+        let all = modules
+        let odd = heads.flatMap { all[$0].parts }.first { !tying[$0.input] }
+        if let odd {
+            return [
+                Problem(
+                    .incompatible, "mixed-tying", file: inputs[odd.input].adapter.file.path,
+                    tensor: odd.facts.module.down.name,
+                    "changes an embedding or a head by itself, while another of the adapters keeps the two tied "
+                        + "('ensure_weight_tying'); one adapter cannot do both",
+                    hint: "merge both at once instead: adapter-merge BASE ONE OTHER -o OUT")
+            ]
+        }
+        for at in heads where !modules[at].model.module.isEmbedding {
+            modules[at].twin = heads.first { place in
+                let other = modules[place]
+                return other.model.module.isEmbedding && other.rows == modules[at].columns
+                    && other.columns == modules[at].rows && other.parts.map(\.input) == modules[at].parts.map(\.input)
             }
         }
-        return problems + adaptedAndReplaced() + rowsAndMore()
-    }
-
-    /// A bias belongs to what PEFT wraps, if the result adapts its module, though this adapter may not.
-    private func carriedName(_ tensor: TensorInfo, of adapter: Adapter) -> String {
-        let bias = adapter.replacements.first { $0.tensor == tensor && $0.parameter == "bias" }
-        guard let bias, let at = modules.firstIndex(where: { $0.model.module.path == bias.module }) else {
-            return AdapterNames.canonical(tensor.name)
-        }
-        let depth = modules[at].isParameter ? modules.count { $0.model.module.path == bias.module } : 1
-        return AdapterNames.stem(path: bias.module, depth: depth) + ".bias"
-    }
-
-    private func weighted(_ carried: CarriedTensor) -> Problem {
-        Problem(
-            .incompatible, "weighted-replacement", file: inputs[carried.input].adapter.file.path,
-            tensor: carried.tensor.name,
-            "is a whole parameter, for which a weight of \(Origin.text(inputs[carried.input].weight)) makes no sense",
-            hint: "give this adapter the weight 1")
-    }
-
-    private func isSame(_ a: CarriedTensor, _ b: CarriedTensor) throws -> Bool {
-        let (first, second) = (inputs[a.input].adapter, inputs[b.input].adapter)
-        guard a.tensor.shape == b.tensor.shape else { return false }
-        if let rows = first.tokenRows.first(where: { $0.tensor == a.tensor }) {
-            guard second.tokenRows.contains(where: { $0.tensor == b.tensor && $0.rows == rows.rows }) else {
-                return false
-            }
-        }
-        return try TensorValues.equal(first.file, a.tensor, second.file, b.tensor)
-    }
-
-    /// PEFT cannot adapt a module that it replaces.
-    private func adaptedAndReplaced() -> [Problem] {
-        let saved = inputs.flatMap { entry in entry.adapter.replacements.filter { !$0.isBaseLayer }.map { (entry, $0) }
-        }
-        let adapted = Dictionary(modules.map { ($0.model.module.path, $0) }) { own, _ in own }
-        return saved.compactMap { entry, replacement in
-            guard replacement.parameter == "weight", let module = adapted[replacement.module],
-                module.parts.contains(where: { inputs[$0.input].path != entry.path })
-            else { return nil }
-            return Problem(
-                .incompatible, "replaced-and-adapted", file: entry.adapter.file.path, tensor: replacement.tensor.name,
-                "replaces '\(replacement.module)', which another of the adapters changes by a delta; one adapter cannot do both",
-                hint: "adapter-merge BASE ONE OTHER -o OUT applies both")
-        }
-    }
-
-    /// Rows of a layer that another adapter changes in another way: which comes first is not defined.
-    private func rowsAndMore() -> [Problem] {
-        inputs.flatMap { entry in entry.adapter.tokenRows.map { (entry, $0) } }.compactMap { entry, rows in
-            let other = inputs.first { other in
-                guard other.path != entry.path else { return false }
-                return other.facts.modules.contains { $0.module.path == rows.module }
-                    || other.adapter.replacements.contains {
-                        $0.module == rows.module && $0.parameter == "weight" && !$0.isBaseLayer
-                    }
-            }
-            let apart = inputs.first {
-                $0.path != entry.path && $0.adapter.tokenRows.contains { $0.module != rows.module }
-            }
-            if other == nil, let apart {
-                return Problem(
-                    .incompatible, "rows-apart", file: entry.adapter.file.path, tensor: rows.tensor.name,
-                    "replaces rows of '\(rows.module)', and '\(apart.path)' those of another layer; where a model ties the two, one "
-                        + "adapter with both means something else than two",
-                    hint: "leave one of the adapters out, or merge both at once: adapter-merge BASE ONE OTHER -o OUT")
-            }
-            guard let other else { return nil }
-            return Problem(
-                .incompatible, "rows-and-delta", file: entry.adapter.file.path, tensor: rows.tensor.name,
-                "replaces rows of '\(rows.module)', which '\(other.path)' changes as a whole; that has no defined order",
-                hint: "leave one of the adapters out, or merge one after the other")
-        }
+        return []
     }
 
     // MARK: Equal factors
@@ -325,7 +267,7 @@ public struct CombinePlan: Sendable {
                     return try Self.sameFactors(kept[index], part, inputs)
                 }
                 if let twin {
-                    kept[twin].weight += part.weight
+                    kept[twin].add(part.weight)
                     modules[at].hasRepetition = true
                 } else {
                     kept.append(part)

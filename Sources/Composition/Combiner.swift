@@ -57,8 +57,12 @@ public struct Combiner: Sendable {
         try file.write(layout.header.encoded(), at: 0)
         let outcomes = Mutex([ModuleOutcome?](repeating: nil, count: plan.modules.count))
         try forEachModule { at, module in
-            let job = ModuleJob(plan: plan, module: module, scale: result.scale, dtype: result.dtype)
-            let matrices = try job.run(rank: result.ranks[at]) {}
+            let source = module.twin.map { plan.modules[$0] } ?? module
+            let job = ModuleJob(plan: plan, module: source, scale: result.scale, dtype: result.dtype)
+            var matrices = try job.run(rank: result.ranks[at]) {}
+            if module.twin != nil {
+                for at in matrices.indices { matrices[at].stored = matrices[at].stored.transposed }
+            }
             try layout.write(matrices, of: at, to: file)
             let outcome = Self.outcome(module, matrices)
             outcomes.withLock { $0[at] = outcome }
@@ -86,12 +90,13 @@ public struct Combiner: Sendable {
                     "cancels but for rounding" + (gone.count > 1 ? ", and so do \(gone.count - 1) other modules" : ""))
             ]
         }
-        if plan.inputs.count == 1 {
+        // Nothing cancels where nothing was.
+        if gone.isEmpty, !plan.hasCancelled {
             return [
                 Problem(
                     .warning, .incompatible, "zero-delta", file: plan.inputs[0].path,
-                    "has deltas that are zero in all \(outcomes.count) modules, and so has the result",
-                    hint: "an untrained adapter looks like this: is it the right checkpoint?")
+                    "the result is zero in all \(outcomes.count) modules",
+                    hint: "untrained adapters look like this, and so does a density that keeps nothing")
             ]
         }
         // What is known before anything is computed has been said already.

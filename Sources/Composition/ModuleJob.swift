@@ -103,7 +103,19 @@ struct ModuleJob {
             if request.method == .factorLinear { return try onFactors(parts, nil) }
             let all = Self.stacked(parts, rows: module.rows, columns: module.columns)
             return all.rank <= rank ? try concatenated(all, parts) : try truncated(all, parts, rank)
+        }.map(checkUnderflow)
+    }
+
+    /// A delta of which the dtype leaves nothing must not pass for one.
+    private func checkUnderflow(_ matrix: Matrix) throws -> Matrix {
+        let isGone = { (vectors: Vectors) in vectors.values.allSatisfy { $0 == 0 } }
+        if matrix.norm2 > 0, isGone(matrix.stored.left) || isGone(matrix.stored.right) {
+            throw Problem(
+                .incompatible, "underflow", tensor: module.path,
+                "has values that are too small for \(dtype.rawValue): all of a factor becomes zero",
+                hint: dtype == .f16 ? "say --dtype bfloat16 or float32" : "say --dtype float64")
         }
+        return matrix
     }
 
     private func checkFinite(_ parts: [LowRank]) throws {

@@ -54,7 +54,12 @@ struct ResultConfig {
         let special = #"\^$*+?{}[]|()"#
         let isAmbiguous = paths.contains { $0 != path && matches(path, endOf: $0) }
         guard isAmbiguous || path.contains(where: special.contains) else { return path }
-        return "^" + path.map { (special + ".").contains($0) ? "\\\($0)" : "\($0)" }.joined()
+        return "^" + quoted(path)
+    }
+
+    /// The path as a pattern that matches nothing else.
+    static func quoted(_ path: String) -> String {
+        path.map { #"\^$*+?{}[]|()."#.contains($0) ? "\\\($0)" : "\($0)" }.joined()
     }
 
     /// Whether PEFT would take `key` for a pattern of `path`: at its end, behind a dot or whole, each dot for any character.
@@ -105,7 +110,7 @@ extension CombinePlan {
             var seen: Set<String> = []
             config["target_parameters"] = ResultConfig.texts(parameters.filter { seen.insert($0).inserted })
         }
-        if configs.allSatisfy(\.ensureWeightTying) { config["ensure_weight_tying"] = .bool(true) }
+        if configs.contains(where: \.ensureWeightTying) { config["ensure_weight_tying"] = .bool(true) }
     }
 
     /// What the adapters replace is replaced by the result, and named in the same fields.
@@ -145,10 +150,12 @@ struct TargetUnion {
             modules = ResultConfig.texts(Set(lists.compactMap { $0 }.joined()).sorted())
         } else {
             // Different ways of choosing have no union but the list of what they chose.
-            let paths = result.filter { module in
-                module.model.kind != .experts && module.model.kind != .parameter && module.model.module.repetitions == 1
-            }
-            modules = ResultConfig.texts(paths.map(\.model.module.path))
+            let paths = result.filter { !$0.isParameter && $0.model.module.repetitions == 1 }.map(\.model.module.path)
+            // Where one path is the end of another, a list could take in further ones of the base; a pattern does not.
+            let isEnd = paths.contains { path in paths.contains { $0.hasSuffix("." + path) } }
+            modules =
+                isEnd
+                ? .string(paths.map(ResultConfig.quoted).joined(separator: "|")) : ResultConfig.texts(paths)
         }
     }
 

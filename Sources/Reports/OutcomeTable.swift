@@ -14,8 +14,8 @@ public struct OutcomeTable {
     /// - Parameter showsAll: whether all are listed, in the order of their names.
     public func show(on terminal: Terminal, all showsAll: Bool) {
         var table = Table(columns: [
-            ("module", .name), ("rank", .right), ("norm", .right), ("error", .right), ("energy kept", .right),
-            ("largest dropped", .right),
+            ("module", .name), ("rank", .right), ("norm", .right), ("error", .right), ("kept", .right),
+            ("dropped", .right),
         ])
         let shown = showsAll ? modules[...] : modules.sorted { Self.loss($0) > Self.loss($1) }.prefix(Self.most)
         for module in shown {
@@ -54,7 +54,7 @@ public struct OutcomeTable {
         let worst = modules.map(\.relativeError).max() ?? 0
         if worst == 0 { return "exact" }
         if modules.allSatisfy(\.isExact) {
-            return "exact but for rounding: relative error \(Humane.significant(totalError, digits: 2))"
+            return "nothing dropped; rounding costs a relative error of \(Humane.significant(totalError, digits: 2))"
         }
         let kept = modules.map(\.retainedEnergy).min() ?? 1
         return "relative error \(Humane.percent(totalError)), at most \(Humane.percent(worst)) in a module; "

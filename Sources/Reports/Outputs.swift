@@ -2,6 +2,17 @@ import Console
 import Files
 import Problems
 
+extension Arguments {
+    /// The value of an option that is a part of a whole: above 0, and up to 1.
+    public func fraction(_ name: String) throws(Problem) -> Double? {
+        guard let value = try number(name, in: 0...1) else { return nil }
+        guard value > 0 else {
+            throw Problem(.usage, "bad-value", "--\(name) must be above 0, and at most 1")
+        }
+        return value
+    }
+}
+
 /// The output directory and the report of a tool that makes an adapter.
 public struct AdapterOutput {
     /// The directory to make.

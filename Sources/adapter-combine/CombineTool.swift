@@ -110,11 +110,11 @@ enum CombineTool {
             method, try arguments.operands.dropFirst().map(AdapterOperand.init), version: adapterKitVersion)
         request.truncation = Truncation(
             rank: try arguments.int("rank", in: 1...1_000_000),
-            energy: try arguments.number("energy", in: Double.leastNonzeroMagnitude...1),
+            energy: try arguments.fraction("energy"),
             ratio: try arguments.number("ratio", in: 1...1e300))
         request.isPerModule = arguments.flag("per-module")
         request.domain = arguments.value("on").flatMap(CombineRequest.Domain.init) ?? .deltas
-        request.density = try arguments.number("density", in: Double.leastNonzeroMagnitude...1)
+        request.density = try arguments.fraction("density")
         request.election = arguments.value("sign").flatMap(CombineRequest.Election.init) ?? .total
         request.seed = UInt64(try arguments.int("seed", in: 0...Int.max) ?? 0)
         request.dtype = arguments.value("dtype").flatMap(DType.init(word:))

@@ -85,7 +85,7 @@ enum ExtractTool {
             base: arguments.operands[0], tuned: arguments.operands[1], version: adapterKitVersion)
         request.truncation = Truncation(
             rank: try arguments.int("rank", in: 1...1_000_000),
-            energy: try arguments.number("energy", in: Double.leastNonzeroMagnitude...1),
+            energy: try arguments.fraction("energy"),
             ratio: try arguments.number("ratio", in: 1...1e300))
         request.isPerModule = arguments.flag("per-module")
         request.leavesOutWhole = arguments.flag("no-full")

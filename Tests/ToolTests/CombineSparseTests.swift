@@ -59,7 +59,7 @@ import Testing
         // Too little for a single element.
         try expect(
             delta(
-                "magnitude-prune", operands, scratch, ["--density", "0.1", "--rank", "2", "--allow", "zero-delta"]),
+                "magnitude-prune", operands, scratch, ["--density", "0.1", "--rank", "2"]),
             [[0, 0, 0], [0, 0, 0]], "none")
         #expect(try WrittenAdapter(scratch("out")).tensors.values.allSatisfy { $0.bytes.allSatisfy { $0 == 0 } })
     }

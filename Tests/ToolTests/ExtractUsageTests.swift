@@ -119,7 +119,7 @@ import Testing
             ["option '--rank' is '0', but must be a whole number from 1 to 1000000"], hint: nil)
         try refused(
             line(base, tuned, "--energy", "1.5"), 64,
-            ["option '--energy' is '1.5', but must be a number from 5e-324 to 1.0"], hint: nil)
+            ["option '--energy' is '1.5', but must be a number from 0.0 to 1.0"], hint: nil)
         try refused(
             [base, tuned, "-o", scratch("out.safetensors"), "--rank", "2"], 64,
             [

@@ -50,6 +50,8 @@ struct LowRank: Sendable {
     var right: Vectors
 
     var rank: Int { left.count }
+    /// The factors of the transposed matrix.
+    var transposed: LowRank { LowRank(left: right, right: left) }
 
     /// A product of rank 0.
     init(rows: Int, columns: Int) {
