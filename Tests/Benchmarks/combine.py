@@ -14,11 +14,12 @@ import json
 import os
 import shutil
 import statistics
-import sys
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+from run import peak
 from safetensors.numpy import save_file
 
 WEIGHTS = (1.0, 0.5)
@@ -51,25 +52,21 @@ def write_adapter(path, options, seed):
 
 
 def measured(command, out):
-    """Seconds and peak resident megabytes of one run; its output is removed before."""
+    """Seconds of one run; its output is removed before."""
     shutil.rmtree(out, ignore_errors=True)
     os.sync()
     begin = time.perf_counter()
-    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    process = os.posix_spawn(command[0], command, os.environ, file_actions=silent)
-    _, status, usage = os.wait4(process, 0)
-    seconds = time.perf_counter() - begin
-    if status:
-        sys.exit(f"{command}: exit {os.waitstatus_to_exitcode(status)}")
-    return seconds, usage.ru_maxrss / 1024
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
 
 
 def tool(title, command, out, runs):
     """The tool's median time; prints it with the range and the largest memory."""
     measured(command, out)  # Once without counting, for the page cache.
-    times, memory = zip(*(measured(command, out) for _ in range(runs)))
+    times = [measured(command, out) for _ in range(runs)]
     median = statistics.median(times)
-    print(f"{title:44} {median:10.3f} s ({min(times):.3f} to {max(times):.3f}), {max(memory):.0f} MB", flush=True)
+    memory = peak(command, out)
+    print(f"{title:44} {median:10.3f} s ({min(times):.3f} to {max(times):.3f}), {memory:.0f} MB", flush=True)
     return median
 
 
