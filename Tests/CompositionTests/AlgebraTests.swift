@@ -208,6 +208,30 @@ struct Stored: RowBlocks {
         }
     }
 
+    /// A rank near the smaller side: by the Gram matrix, tall and wide.
+    @Test func highRanksAreFoundByGramMatrices() throws {
+        var random = SeededRandom(test: "highRanksAreFoundByGramMatrices")
+        let left = Orthogonal(randomVectors(300, 420, &random)).basis
+        let right = Orthogonal(randomVectors(300, 310, &random)).basis
+        let values = (0..<300).map { 2 - Double($0) / 200 }
+        let factors = LowRank(values[...], left: left, right: right)
+        let matrix = Strided.product(Strided(factors.left).transposed, Strided(factors.right))
+        for turned in [false, true] {
+            let source = Stored(matrix: turned ? matrix.transposed : matrix)
+            for kept in [120, 290] {
+                var iteration = SubspaceIteration(source, random: NumberedRandom(seed: 4, "test"))
+                let found = try iteration.approximation(Truncation(rank: kept))
+                #expect(found.factors.rank == kept)
+                let best = values.dropFirst(kept).reduce(0) { $0 + $1 * $1 }
+                let own = try iteration.error(of: found.factors).squared
+                #expect(abs(own - best) <= 1e-9 * matrix.squaredNorm, "\(kept): \(own) instead of \(best)")
+            }
+            var iteration = SubspaceIteration(source, random: NumberedRandom(seed: 4, "test"))
+            let found = try iteration.approximation(Truncation(energy: 0.97))
+            #expect(found.factors.rank == Truncation(energy: 0.97).count(of: values))
+        }
+    }
+
     /// Small and wide, tall, zero.
     @Test func smallMatricesAreDecomposedWhole() throws {
         var random = SeededRandom(test: "smallMatricesAreDecomposedWhole")

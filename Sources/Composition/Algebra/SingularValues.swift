@@ -47,9 +47,9 @@ struct SingularValues {
     }
 
     /// Turns pairs of rows until all are orthogonal, and `turns` with them.
-    private static func rotate(_ rows: inout Vectors, _ turns: inout Vectors) {
+    static func rotate(_ rows: inout Vectors, _ turns: inout Vectors, tolerance: Double? = nil) {
         let count = rows.count
-        let tolerance = Double.ulpOfOne * Double(count).squareRoot()
+        let tolerance = tolerance ?? Double.ulpOfOne * Double(count).squareRoot()
         for _ in 0..<sweeps {
             var squares = (0..<count).map { rows.dot($0, $0) }
             var isDone = true

@@ -2,7 +2,7 @@
 ///
 /// Randomised subspace iteration (Halko, Martinsson and Tropp, 2011): a random sketch is multiplied by DᵀD, one pass over the
 /// rows each time, until what it holds of the matrix no longer grows. Small matrices, and those whose rank comes near their
-/// smaller side, are decomposed whole.
+/// smaller side, are decomposed whole, the latter by their Gram matrix.
 struct SubspaceIteration<Source: RowBlocks> {
     private var source: Source
     private let random: NumberedRandom
@@ -29,7 +29,10 @@ struct SubspaceIteration<Source: RowBlocks> {
         var guess = truncation.isFixed ? limit : min(limit, 32)
         while true {
             let width = guess + max(16, guess / 4)
-            if width * 3 > side { return try whole(truncation) }
+            if width * 3 > side {
+                var gram = GramApproximation(source, passed: passed)
+                return try gram.run(truncation)
+            }
             let found = try sketch(width: width, kept: guess)
             let count = truncation.count(of: found.values, total: found.squaredNorm)
             // More than the sketch can tell means that a larger one is needed.
