@@ -128,6 +128,9 @@ struct ExtractPlanner {
         if ProblemList(problems).hasErrors { throw ProblemList(problems) }
         plan.remarks += problems
         plan.modules.sort { $0.patternPath.precedesNaturally($1.patternPath) }
+        // PEFT cannot save a module within one that it saves.
+        let saved = plan.saved
+        plan.saved = saved.filter { path in !saved.contains { path.hasPrefix($0 + ".") } }
         plan.saved.sort { $0.precedesNaturally($1) }
         return plan
     }
@@ -245,7 +248,12 @@ struct ExtractPlanner {
         let prefixes = hits.union([module]).map { $0 + "." }
         let tensors = tunedNames.filter { entry in prefixes.contains { entry.name.hasPrefix($0) } }
         guard !inside else {
-            for (name, place) in tensors where isChanged(place.info.name) { addPlain(name, place) }
+            // What has a delta of its own, or belongs to another module, has its own place.
+            for (name, place) in tensors where isChanged(place.info.name) {
+                let owner = ParameterName.module(of: name)
+                if lowRank.contains(owner) || !(hits.contains(owner) || owner == module) { continue }
+                addPlain(name, place)
+            }
             return
         }
         for (name, place) in tensors { add(name, place) }
@@ -272,9 +280,12 @@ struct ExtractPlanner {
 
     /// An embedding that the head shares is saved under both names; else the head would stay the old one.
     private mutating func placeTiedEmbedding(_ rest: inout [CheckpointPair.Entry]) throws {
-        guard let shared = SharedHead(pair.base, traits), !shared.isStored,
-            let at = rest.firstIndex(where: { $0.name == shared.embedding.name }), !request.leavesOutWhole
+        guard let shared = SharedHead(pair.base, traits), !request.leavesOutWhole,
+            let at = rest.firstIndex(where: { $0.name == shared.embedding.name })
         else { return }
+        // A copy of the head that only the base stores is of no account; a model of another class may have no head.
+        let isHeadThere = pair.tuned.lookup(shared.head.name) != nil
+        guard !isHeadThere || !shared.isStored, isHeadThere || BaseTraits(pair.tuned).isTied else { return }
         let entry = rest.remove(at: at)
         try saveTied(entry, shared)
     }
@@ -293,6 +304,7 @@ struct ExtractPlanner {
         add(head + ".weight", ownHead ?? entry.tuned)
         plan.saved.append(head)
         savedModules.insert(head)
+        for (name, place) in tunedNames where name.hasPrefix(head + ".") { add(name, place) }
         for (target, source) in traits.sharedWithHead {
             guard let place = pair.tuned.lookup(source) else { continue }
             let name = naming.memoryName(target)
@@ -364,8 +376,9 @@ struct ExtractPlanner {
     }
 
     private mutating func noteRemoved() {
-        guard let first = pair.removed.first else { return }
-        let more = pair.removed.count - 1
+        let removed = pair.removed.filter { !savedModules.contains(ParameterName.module(of: naming.memoryName($0))) }
+        guard let first = removed.first else { return }
+        let more = removed.count - 1
         plan.remarks.append(
             Problem(
                 .warning, .incompatible, "not-in-tuned", file: pair.base.path, tensor: first,

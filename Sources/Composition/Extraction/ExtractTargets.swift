@@ -15,7 +15,12 @@ struct ExtractTargets {
             modules = plan.parameters.isEmpty ? .string("dummy-target-modules") : .array([])
             return
         }
-        let all = Set(base.tensors.map { ParameterName.module(of: naming.memoryName($0.info.name)) })
+        // Modules that hold others have names too, which a target may match.
+        var all: Set<String> = []
+        for place in base.tensors {
+            var path = ParameterName.module(of: naming.memoryName(place.info.name))
+            while !path.isEmpty, all.insert(path).inserted { path = ParameterName.module(of: path) }
+        }
         let set = Set(wanted)
         let leaves = Set(wanted.map(BaseTraits.leaf))
         let saved = Set(plan.saved)

@@ -191,7 +191,9 @@ public struct ExtractWork: Sendable {
         config["base_model_name_or_path"] = .string(
             request.baseName ?? BaseTraits(pair.base).name.flatMap { $0.isEmpty ? nil : $0 }
                 ?? Origin.name(of: request.base))
-        if let task = naming.taskType { config["task_type"] = .string(task) }
+        if let task = naming.taskType, ModelNaming(BaseTraits(pair.tuned)).taskType == task {
+            config["task_type"] = .string(task)
+        }
         config["fan_in_fan_out"] = .bool(plan.modules.contains(where: \.isTransposed) && naming.usesConv1D)
         if ranks.isEmpty {
             config["r"] = ResultConfig.number(1)
