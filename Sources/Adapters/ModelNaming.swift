@@ -76,10 +76,16 @@ package struct ModelNaming: Sendable {
     /// Whether fused experts are stored (expert × in × out).
     package var usesTransposedExperts: Bool { traits.usesTransposedExperts }
 
-    /// Types of models whose convolutions and output projections PEFT refuses to adapt, since their kernels read the weights
-    /// themselves (`tuners/lora/model.py`, 0.21.2).
-    package var refusesProjections: Bool {
-        ["mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"].contains(traits.modelType ?? "")
+    /// Whether the model reads the weights or the sizes of this layer itself, so that PEFT cannot wrap it, or the wrapper is
+    /// never called.
+    package func readsItself(_ module: String, isConvolution: Bool) -> Bool {
+        let (type, last) = (traits.modelType ?? "", BaseTraits.lastPart(module))
+        // PEFT refuses these by name (`tuners/lora/model.py`, 0.21.2).
+        if ["mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"].contains(type) {
+            return ["out_proj", "conv1d", "dt_proj"].contains(last)
+        }
+        if type == "jamba" { return last == "dt_proj" }
+        return isConvolution && ["whisper", "mobilenet_v1", "mobilenet_v2"].contains(type)
     }
 
     /// The tasks that PEFT has classes for, by the model's class; `nil` for others, which need none.

@@ -74,6 +74,8 @@ struct ExtractPlanner {
     private var wholeNames: Set<String> = []
     /// All modules of the base by their path in memory.
     private let modulePaths: Set<String>
+    /// Paths in memory of `nn.MultiheadAttention`.
+    private let attentionPaths: Set<String>
     /// Paths in memory of the base's linear layers.
     private let linearPaths: Set<String>
     /// Tensors of the tuned checkpoint by their name in memory.
@@ -89,6 +91,7 @@ struct ExtractPlanner {
         self.naming = naming
         let names = pair.base.tensors.map { (naming.memoryName($0.info.name), $0.info) }
         modulePaths = Set(names.map { ParameterName.module(of: $0.0) })
+        attentionPaths = Set(names.filter { $0.0.hasSuffix(".in_proj_weight") }.map { ParameterName.module(of: $0.0) })
         linearPaths = Set(
             names.filter { $0.1.shape.count == 2 && $0.0.hasSuffix(".weight") }.map { ParameterName.module(of: $0.0) }
                 .filter { naming.kind($0) == .linear })
@@ -156,7 +159,8 @@ struct ExtractPlanner {
         let shape = entry.base.info.shape
         guard entry.name.hasSuffix(".weight"), shape.count >= 2, !shape.contains(0) else { return nil }
         let module = ParameterName.module(of: naming.memoryName(entry.name))
-        if isRefused(module, shape) { return nil }
+        if naming.readsItself(module, isConvolution: shape.count > 2) { return nil }
+        if attentionPaths.contains(ParameterName.module(of: module)) { return nil }
         let columns = shape.dropFirst().reduce(1, *)
         if shape.count > 2 {
             // Of a convolution in groups this shows nothing but that each output sees one input.
@@ -172,10 +176,6 @@ struct ExtractPlanner {
         return ExtractModule(
             module: module, parameter: isParameter ? "weight" : nil, pieces: [[piece(entry, rows: shape[0])]],
             columns: columns, isTransposed: isTransposed)
-    }
-
-    private func isRefused(_ module: String, _ shape: [Int]) -> Bool {
-        naming.refusesProjections && ["out_proj", "conv1d"].contains(BaseTraits.leaf(module))
     }
 
     /// Experts, which transformers holds as one parameter of three dimensions whatever the files have.
@@ -205,7 +205,11 @@ struct ExtractPlanner {
         let name = naming.memoryName(entry.name)
         let module = ParameterName.module(of: name)
         let last = BaseTraits.leaf(name)
-        if last == "bias", lowRank.contains(module) {
+        let owner = attentionPaths.contains(module) ? module : ParameterName.module(of: module)
+        if attentionPaths.contains(owner) {
+            // torch's MultiheadAttention reads its projections itself.
+            save(owner)
+        } else if last == "bias", lowRank.contains(module) {
             let depth = plan.modules.filter { $0.module == module }.count
             let layers = String(repeating: ".base_layer", count: max(1, depth))
             add(module + layers + ".bias", entry.tuned)
