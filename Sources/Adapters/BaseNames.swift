@@ -24,7 +24,10 @@ struct BaseNames {
     private let aliases: [String: TensorInfo]
     private let sharedHead: SharedHead?
 
-    init(_ checkpoint: Checkpoint, tie: TiedArchitectures.Row? = nil, sharedHead: SharedHead? = nil) {
+    init(
+        _ checkpoint: Checkpoint, tie: TiedArchitectures.Row? = nil, sharedHead: SharedHead? = nil,
+        naming: ModelNaming? = nil
+    ) {
         self.checkpoint = checkpoint
         self.sharedHead = sharedHead
         var index: [Substring: [TensorInfo]] = [:]
@@ -38,6 +41,13 @@ struct BaseNames {
                 for name in [tie.head, tie.memory] where !name.isEmpty { aliases[name] = shared.head }
             }
             for (target, source) in shared.companions { aliases[target] = source }
+        }
+        // What transformers calls a tensor once the model is loaded, where that is another name.
+        if let naming, naming.hasRenames {
+            for entry in checkpoint.tensors {
+                let name = naming.memoryName(entry.info.name)
+                if name != entry.info.name, aliases[name] == nil { aliases[name] = entry.info }
+            }
         }
         byTail = index
         self.aliases = aliases

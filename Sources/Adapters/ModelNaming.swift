@@ -26,6 +26,9 @@ package struct ModelNaming: Sendable {
         }
     }
 
+    /// Whether anything is called otherwise in memory.
+    var hasRenames: Bool { !renames.isEmpty }
+
     /// The name in memory of a tensor or module that is stored as `name`.
     package func memoryName(_ name: String) -> String {
         if let tie = traits.tiedNames, tie.head != tie.memory {

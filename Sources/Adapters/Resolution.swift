@@ -63,7 +63,7 @@ struct Resolver {
         self.base = base
         self.traits = traits
         sharedHead = SharedHead(base, traits, named: Self.headName(adapter, traits))
-        names = BaseNames(base, tie: traits.tie, sharedHead: sharedHead)
+        names = BaseNames(base, tie: traits.tie, sharedHead: sharedHead, naming: ModelNaming(traits))
         scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
     }
 
