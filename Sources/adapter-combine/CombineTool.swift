@@ -34,19 +34,7 @@ enum CombineTool {
         options: [
             Option("output", short: "o", value: "OUT", help: "The directory to make."),
             Option("force", short: "f", help: "Replace OUT if it exists."),
-            Option("rank", short: "r", value: "R", help: "Keep at most R singular values.", group: "What is kept"),
-            Option(
-                "energy", value: "E",
-                help: "Keep so many singular values that their squares make up at least E, such as 0.99, of all.",
-                group: "What is kept"),
-            Option(
-                "ratio", value: "X", help: "Keep singular values that are at least the largest one divided by X.",
-                group: "What is kept"),
-            Option(
-                "per-module",
-                help:
-                    "Give each module its own rank, as rank_pattern. Without it all have the largest one, filled up with zeros, "
-                    + "which every loader reads.", group: "What is kept"),
+        ] + Option.truncation + [
             Option(
                 "dtype", value: "TYPE",
                 help: "Store the factors in this type. Without it, in one that loses nothing but float32's rounding.",
@@ -108,10 +96,7 @@ enum CombineTool {
         }
         var request = CombineRequest(
             method, try arguments.operands.dropFirst().map(AdapterOperand.init), version: adapterKitVersion)
-        request.truncation = Truncation(
-            rank: try arguments.int("rank", in: 1...1_000_000),
-            energy: try arguments.fraction("energy"),
-            ratio: try arguments.number("ratio", in: 1...1e300))
+        request.truncation = try arguments.truncation()
         request.isPerModule = arguments.flag("per-module")
         request.domain = arguments.value("on").flatMap(CombineRequest.Domain.init) ?? .deltas
         request.density = try arguments.fraction("density")

@@ -26,19 +26,7 @@ enum ExtractTool {
         options: [
             Option("output", short: "o", value: "OUT", help: "The directory to make."),
             Option("force", short: "f", help: "Replace OUT if it exists."),
-            Option("rank", short: "r", value: "R", help: "Keep at most R singular values.", group: "What is kept"),
-            Option(
-                "energy", value: "E",
-                help: "Keep so many singular values that their squares make up at least E, such as 0.9, of all.",
-                group: "What is kept"),
-            Option(
-                "ratio", value: "X", help: "Keep singular values that are at least the largest one divided by X.",
-                group: "What is kept"),
-            Option(
-                "per-module",
-                help:
-                    "Give each module its own rank, as rank_pattern. Without it all have the largest one, filled up with zeros, "
-                    + "which every loader reads.", group: "What is kept"),
+        ] + Option.truncation + [
             Option(
                 "no-full",
                 help: "Leave out what cannot be a low-rank delta: norms, embeddings, biases. The report lists it.",
@@ -83,10 +71,7 @@ enum ExtractTool {
     private static func request(_ arguments: Arguments) throws -> ExtractRequest {
         var request = ExtractRequest(
             base: arguments.operands[0], tuned: arguments.operands[1], version: adapterKitVersion)
-        request.truncation = Truncation(
-            rank: try arguments.int("rank", in: 1...1_000_000),
-            energy: try arguments.fraction("energy"),
-            ratio: try arguments.number("ratio", in: 1...1e300))
+        request.truncation = try arguments.truncation()
         request.isPerModule = arguments.flag("per-module")
         request.leavesOutWhole = arguments.flag("no-full")
         request.seed = UInt64(try arguments.int("seed", in: 0...Int.max) ?? 0)

@@ -33,8 +33,24 @@ HEADER = """\
 /// How names of parameters in checkpoints become those in memory. A pair replaces the first run of whole parts that is
 /// equal to its left side; one with ^ only a run at the start; * is any number, the same on both sides. The pairs of a
 /// row are used in order, each once. A class with a row of its own takes that instead of its model type's.
+///
+/// A row is "types: pairs"; its further lines are indented.
 enum StoredNames {
-    static let rows: [(types: String, pairs: String)] = ["""
+    static let rows: [(types: Substring, pairs: Substring)] = lines.map { row in
+        let parts = row.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        return (parts[0], parts.count > 1 ? parts[1] : "")
+    }
+
+    /// The rows, each with its lines joined.
+    private static var lines: [Substring] {
+        var result: [String] = []
+        for line in text.split(separator: "\\n") {
+            if line.first == " " { result[result.count - 1] += line } else { result.append(String(line)) }
+        }
+        return result.map { $0[...] }
+    }
+
+    private static let text = \"\"\""""
 
 # What the configs of some model types, and those within them, need so that they can be built.
 FIXES = {
@@ -265,10 +281,11 @@ def text(pairs):
     return " ".join(f"{'^' * a}{'.'.join(old)}={'.'.join(new)}" for a, old, new in pairs)
 
 
-def literal(words):
-    """A Swift literal with the words in lines."""
-    lines = textwrap.fill(words, 106, break_on_hyphens=False, break_long_words=False)
-    return '"""\n' + textwrap.indent(lines + '\n"""', " " * 12) if len(words) > 95 else f'"{words}"'
+def row(kinds, words):
+    """A row of the table in lines, all but the first indented."""
+    return textwrap.fill(
+        f"{' '.join(kinds)}: {words}".rstrip(), 114, initial_indent=" " * 8, subsequent_indent=" " * 10,
+        break_on_hyphens=False, break_long_words=False)  # fmt: skip
 
 
 def main():
@@ -288,8 +305,8 @@ def main():
         table[max(near, key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))].append(kind)
     print(HEADER.replace("{version}", transformers.__version__))
     for words, kinds in sorted(table.items(), key=lambda r: (-len(r[1]), r[1])):
-        print(f'        (types: {literal(" ".join(kinds))},\n         pairs: {literal(words)}),')
-    print("    ]\n}")
+        print(row(kinds, words))
+    print('        """\n}')
     print(f"{sum(map(len, seen.values()))} classes", *dict.fromkeys(notes), sep="\n  ", file=sys.stderr)
 
 
