@@ -27,6 +27,11 @@ public struct BaseTraits: Sendable {
     private static let transposedExperts: Set<String> = [
         "gpt_oss", "aria", "aria_text", "openai_privacy_filter", "qwen3_vl_moe",
     ]
+    /// Models whose class ties its weights whatever `tie_word_embeddings` says: T5 1.1 means another thing by it. Found by
+    /// asking each config class of transformers 5.23 for an untied one.
+    private static let alwaysTied: Set<String> = [
+        "t5", "mt5", "umt5", "longt5", "pop2piano", "udop", "shieldgemma2", "hunyuan_vl", "paddleocr_vl",
+    ]
     /// Names that output heads go by.
     static let headNames: Set<String> = ["lm_head", "embed_out", "output", "output_projection", "proj_out"]
     /// Names that input embeddings go by.
@@ -71,6 +76,7 @@ public struct BaseTraits: Sendable {
         guard tie != nil || architectures.contains(where: { name in hasHead.contains { name.contains($0) } }) else {
             return false
         }
+        if let type = config?["model_type"]?.string, alwaysTied.contains(type) { return true }
         if case .bool(let flag)? = config?["tie_word_embeddings"] ?? text?["tie_word_embeddings"] { return flag }
         if let tie { return checkpoint.lookup(tie.head) == nil && checkpoint.lookup(tie.memory) == nil }
         let storesHead = checkpoint.tensors.contains { entry in

@@ -57,6 +57,19 @@ import Testing
         #expect(resolution.problems.isEmpty && resolution.updates.allSatisfy { $0.name.hasPrefix("language_model") })
     }
 
+    /// What transformers 5 makes of T5's `tie_word_embeddings: false`: PEFT shows new rows of `shared` to all four.
+    @Test(arguments: ["t5", "llama"]) func flagsThatAClassOverrides(_ type: String) throws {
+        var made = try Made()
+        let architecture = type == "t5" ? "T5ForConditionalGeneration" : "LlamaForCausalLM"
+        made.baseConfig =
+            "{\"model_type\":\"\(type)\",\"architectures\":[\"\(architecture)\"],\"tie_word_embeddings\":false}"
+        for at in made.base.indices where made.base[at].name == "model.embed_tokens.weight" {
+            made.base[at].name = "shared.weight"
+        }
+        try made.write()
+        #expect(BaseTraits(try Checkpoint.open(path: made.scratch("base"))).isTied == (type == "t5"))
+    }
+
     @Test func wrongSizeIsAMismatchEverywhere() throws {
         var made = try Made()
         for at in made.base.indices where made.base[at].name.contains("proj") { made.base[at].shape[1] = 16 }
