@@ -15,16 +15,19 @@ let faultSeam: [SwiftSetting] = [.define("FAULT_SEAM", .when(configuration: .deb
 let package = Package(
     name: "AdapterKit",
     products: [
-        .library(name: "AdapterKit", targets: ["Safetensors", "Adapters", "Merging", "Composition"]),
+        .library(name: "AdapterKit", targets: ["Safetensors", "Archives", "Adapters", "Merging", "Composition"]),
         .executable(name: "adapter-inspect", targets: ["adapter-inspect"]),
         .executable(name: "adapter-verify", targets: ["adapter-verify"]),
         .executable(name: "adapter-merge", targets: ["adapter-merge"]),
         .executable(name: "adapter-combine", targets: ["adapter-combine"]),
         .executable(name: "adapter-extract", targets: ["adapter-extract"]),
+        .executable(name: "adapter-pack", targets: ["adapter-pack"]),
+        .executable(name: "adapter-unpack", targets: ["adapter-unpack"]),
     ],
     targets: [
         .target(name: "CPosix"),
         .target(name: "CKernels", cSettings: kernelFlags),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "Problems", swiftSettings: strict),
@@ -34,29 +37,46 @@ let package = Package(
         .target(name: "Safetensors", dependencies: ["StrictJSON", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Tensors", dependencies: ["Safetensors", "CKernels", "Problems"], swiftSettings: strict),
         .target(
-            name: "Adapters", dependencies: ["Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems"],
+            name: "Archives",
+            dependencies: [
+                "Safetensors", "Tensors", "StrictJSON", "Digests", "Files", "CKernels", "CZlib", "Problems",
+            ],
             swiftSettings: strict),
         .target(
-            name: "Merging", dependencies: ["Adapters", "Tensors", "Digests", "Files", "Problems"],
+            name: "Adapters",
+            dependencies: [
+                "Archives", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
+            ],
             swiftSettings: strict),
         .target(
-            name: "Composition", dependencies: ["Adapters", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
+            name: "Merging", dependencies: ["Adapters", "Archives", "Tensors", "Digests", "Files", "Problems"],
+            swiftSettings: strict),
+        .target(
+            name: "Composition",
+            dependencies: ["Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
             swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
         .target(name: "Reports", dependencies: ["Composition", "Console", "Files"], swiftSettings: strict),
 
-        .executableTarget(name: "adapter-inspect", dependencies: ["Adapters", "Console"], swiftSettings: strict),
-        .executableTarget(name: "adapter-verify", dependencies: ["Merging", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-inspect", dependencies: ["Adapters", "Archives", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-verify", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-combine", dependencies: ["Reports"], swiftSettings: strict),
         .executableTarget(name: "adapter-extract", dependencies: ["Reports"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-pack", dependencies: ["Archives", "Merging", "Adapters", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-unpack", dependencies: ["Archives", "Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "Fixtures", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge", "adapter-verify",
+                "Fixtures", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge", "adapter-pack",
+                "adapter-unpack", "adapter-verify",
             ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),

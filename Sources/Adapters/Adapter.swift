@@ -1,3 +1,5 @@
+import Archives
+import Files
 import Problems
 import Safetensors
 import Tensors
@@ -64,6 +66,10 @@ public final class Adapter: Sendable {
     public let configPath: String
     /// The SHA-256 of the config file's bytes and where it stands, for provenance.
     public let configBytes: [UInt8]
+    /// What lies beside it, where a directory or an archive was named.
+    package let folder: (any Folder)?
+    /// The archive that it is packed in, if it is.
+    public let archive: Archive?
     /// Pairs of factors, in the order of their paths.
     public let modules: [AdapterModule]
     /// Parameters that are replaced whole.
@@ -76,12 +82,20 @@ public final class Adapter: Sendable {
     public let problems: [Problem]
 
     /// Reads the headers and the config of the adapter at `path`: a PEFT directory, or its `.safetensors` file.
-    public init(path: String) throws(Problem) {
-        let location = try AdapterLocation(path: path)
+    public convenience init(path: String) throws(Problem) { try self.init(AdapterLocation(path: path), path: path) }
+
+    /// The same for what a folder holds.
+    package convenience init(_ folder: any Folder) throws(Problem) {
+        try self.init(AdapterLocation(directory: folder), path: folder.path)
+    }
+
+    private init(_ location: AdapterLocation, path: String) throws(Problem) {
         self.path = path
         file = location.file
         configPath = location.configPath
         configBytes = location.configBytes
+        folder = location.folder
+        archive = location.archive
         config = try PEFTConfig(json: location.configBytes, file: location.configPath)
         var assembly = AdapterAssembly(config: config, file: file.path)
         if config.isReadable {

@@ -1,3 +1,4 @@
+import Archives
 import Digests
 import Problems
 import Safetensors
@@ -5,10 +6,11 @@ import StrictJSON
 
 extension Adapter {
     /// SHA-256 of what `sha256sum adapter_config.json adapter_model.safetensors` prints.
-    package func digest(progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
+    public func digest(progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
         let config = manifestLine(digest: SHA256.hex(configBytes), name: "adapter_config.json")
-        let tensors = manifestLine(
-            digest: try SHA256.hex(of: file.file, progress: progress), name: "adapter_model.safetensors")
+        let digest = try SHA256.hex(of: file.file, progress: progress)
+        if let packed = file.file as? PackedFile { try packed.require(digest) }
+        let tensors = manifestLine(digest: digest, name: "adapter_model.safetensors")
         return SHA256.hex(Array((config + tensors).utf8))
     }
 }

@@ -1,3 +1,4 @@
+import Archives
 import Files
 import Problems
 import Safetensors
@@ -13,6 +14,10 @@ struct AdapterLocation {
     let file: SafetensorsFile
     let configPath: String
     let configBytes: [UInt8]
+    /// What else lies beside it, where a directory or an archive was named.
+    let folder: (any Folder)?
+    /// The archive that it is packed in.
+    let archive: Archive?
 
     init(path: String) throws(Problem) {
         switch Directory.kind(of: path) {
@@ -21,35 +26,69 @@ struct AdapterLocation {
                 .missing, "no-adapter", file: path, "does not exist",
                 hint: "name a directory that PEFT saved, or its adapter_model.safetensors")
         case .directory: try self.init(directory: Directory(path: path))
-        default: try self.init(file: path)
+        default:
+            if let archive = try Archive.openIfArchive(path: path) {
+                try self.init(archive)
+            } else {
+                try self.init(file: path)
+            }
         }
     }
 
-    private init(directory: Directory) throws(Problem) {
+    /// A packed directory, or a packed file whose config lies beside the archive.
+    private init(_ archive: Archive) throws(Problem) {
+        if let needed = archive.items.first(where: { $0.needsBase && $0.path.hasPrefix("adapter_") }) {
+            throw archive.needsBase(of: needed)
+        }
+        guard archive.isFile, let only = archive.items.first, let packed = archive.open(only.path),
+            only.path.hasSuffix(".safetensors")
+        else {
+            try self.init(directory: archive.folder(), archive: archive)
+            return
+        }
+        let (path, bytes) = try Self.config(beside: archive.path)
+        self.init(try SafetensorsFile(packed), path, bytes, archive)
+    }
+
+    private init(_ file: SafetensorsFile, _ configPath: String, _ configBytes: [UInt8], _ archive: Archive) {
+        self.file = file
+        self.configPath = configPath
+        self.configBytes = configBytes
+        self.archive = archive
+        folder = nil
+    }
+
+    init(directory: any Folder, archive: Archive? = nil) throws(Problem) {
+        self.archive = archive
+        folder = directory
         let entries = try directory.entries()
         let names = Set(entries.map(\.name))
         guard names.contains(Self.tensorName) else { throw try Self.absent(directory, entries) }
         guard names.contains(Self.configName) else { throw Self.configAbsent(directory.path) }
-        file = try SafetensorsFile(directory.openFile(Self.tensorName))
+        file = try SafetensorsFile(directory.source(Self.tensorName))
         configPath = directory.path(of: Self.configName)
-        configBytes = try directory.openFile(Self.configName).readAll(limit: Self.configLimit)
+        configBytes = try directory.source(Self.configName).readAll(limit: Self.configLimit)
     }
 
     private init(file path: String) throws(Problem) {
         if path.hasSuffix(".bin") || path.hasSuffix(".pt") || path.hasSuffix(".pth") { throw Self.pickle(path) }
         file = try SafetensorsFile(path: path)
-        let parent = parentPath(of: path)
-        let name = parent == "." && !path.hasPrefix("./") ? Self.configName : "\(parent)/\(Self.configName)"
-        guard Directory.kind(of: name) == .file else { throw Self.configAbsent(parent) }
-        configPath = name
-        configBytes = try InputFile(path: name).readAll(limit: Self.configLimit)
+        (configPath, configBytes) = try Self.config(beside: path)
+        (folder, archive) = (nil, nil)
     }
 
-    private static func absent(_ directory: Directory, _ entries: [DirectoryEntry]) throws(Problem) -> Problem {
+    private static func config(beside path: String) throws(Problem) -> (path: String, bytes: [UInt8]) {
+        let parent = parentPath(of: path)
+        let name = parent == "." && !path.hasPrefix("./") ? configName : "\(parent)/\(configName)"
+        guard Directory.kind(of: name) == .file else { throw configAbsent(parent) }
+        return (name, try InputFile(path: name).readAll(limit: configLimit))
+    }
+
+    private static func absent(_ directory: any Folder, _ entries: [DirectoryEntry]) throws(Problem) -> Problem {
         if entries.contains(where: { $0.name == pickleName }) { return pickle(directory.path(of: pickleName)) }
         var nested: [String] = []
         for entry in entries where entry.kind == .directory {
-            let inside = try? directory.openDirectory(entry.name).entries()
+            let inside = try? directory.folder(entry.name).entries()
             if inside?.contains(where: { $0.name == tensorName }) == true {
                 nested.append(directory.path(of: entry.name))
             }

@@ -27,8 +27,9 @@ public struct BaseTraits: Sendable {
     private static let transposedExperts: Set<String> = [
         "gpt_oss", "aria", "aria_text", "openai_privacy_filter", "qwen3_vl_moe",
     ]
-    /// Models whose class ties its weights whatever `tie_word_embeddings` says: T5 1.1 means another thing by it. Found by
-    /// asking each config class of transformers 5.23 for an untied one.
+    /// Models whose class ties its weights whatever `tie_word_embeddings` says: T5 1.1 means another thing by it.
+    ///
+    /// Found by asking each config class of transformers 5.23 for an untied one.
     private static let alwaysTied: Set<String> = [
         "t5", "mt5", "umt5", "longt5", "pop2piano", "udop", "shieldgemma2", "hunyuan_vl", "paddleocr_vl",
     ]

@@ -1,3 +1,4 @@
+import Archives
 import Problems
 import Safetensors
 import Tensors
@@ -5,7 +6,9 @@ import Tensors
 /// A base and the adapters that are to be used with it, opened and matched, with everything that was found.
 public struct LoadedInputs: Sendable {
     /// Codes of errors that the user may turn into warnings, since what happens then is defined.
-    public static let allowable = ["base-changed", "not-targeted", "unknown-config-field", "unused-pattern"]
+    public static let allowable = [
+        "base-changed", "bound-config", "bound-tensor", "not-targeted", "unknown-config-field", "unused-pattern",
+    ]
     /// Codes of errors that only a merge can meet.
     public static let allowableInMerge = (allowable + ["non-finite", "overflow", "zero-delta"]).sorted()
 
@@ -35,7 +38,7 @@ public struct LoadedInputs: Sendable {
         var opened: Checkpoint?
         var found: [Problem] = []
         do throws(Problem) {
-            let checkpoint = try Checkpoint.open(path: path)
+            let checkpoint = try Checkpoint.openModel(path: path)
             opened = checkpoint
             found = checkpoint.problems
         } catch {
@@ -46,6 +49,19 @@ public struct LoadedInputs: Sendable {
         baseProblems = found
         entries = operands.map { Self.load($0, base: isSound ? opened : nil, allowed: allowed) }
         if let opened { dropRepetitions(opened) }
+    }
+
+    /// Matches adapters that are open already with a base.
+    public init(
+        base: Checkpoint, adapters: [(adapter: Adapter, weight: Double)], allowed: Set<String> = []
+    ) {
+        self.base = base
+        baseProblems = base.problems
+        entries = adapters.map { item in
+            let operand = AdapterOperand(path: item.adapter.path, weight: item.weight)
+            return Self.entry(operand, item.adapter, Resolution(adapter: item.adapter, base: base), allowed)
+        }
+        dropRepetitions(base)
     }
 
     /// Drops replacements that say nothing: PEFT saves copies of embeddings with some adapters.
@@ -97,18 +113,23 @@ public struct LoadedInputs: Sendable {
     private static func load(_ operand: AdapterOperand, base: Checkpoint?, allowed: Set<String>) -> Entry {
         do throws(Problem) {
             let adapter = try Adapter(path: operand.path)
-            let resolution = base.map { Resolution(adapter: adapter, base: $0) }
-            let problems = (resolution?.problems ?? adapter.problems).map { problem in
-                guard problem.severity == .error, allowed.contains(problem.code) else { return problem }
-                var lowered = problem
-                lowered.severity = .warning
-                lowered.hint = nil
-                return lowered
-            }
-            return Entry(operand: operand, adapter: adapter, resolution: resolution, problems: problems)
+            return entry(operand, adapter, base.map { Resolution(adapter: adapter, base: $0) }, allowed)
         } catch {
             return Entry(operand: operand, adapter: nil, resolution: nil, problems: [error])
         }
+    }
+
+    private static func entry(
+        _ operand: AdapterOperand, _ adapter: Adapter, _ resolution: Resolution?, _ allowed: Set<String>
+    ) -> Entry {
+        let problems = (resolution?.problems ?? adapter.problems).map { problem in
+            guard problem.severity == .error, allowed.contains(problem.code) else { return problem }
+            var lowered = problem
+            lowered.severity = .warning
+            lowered.hint = nil
+            return lowered
+        }
+        return Entry(operand: operand, adapter: adapter, resolution: resolution, problems: problems)
     }
 
     /// Says that no adapter was ever trained, if so: all deltas are zero and nothing else is in them.

@@ -38,6 +38,16 @@ struct ak_kernels {
     void (*balance_f64)(const double *, double *, size_t, bool);
     void (*agree_f64)(const double *, const double *, double, double *, double *, size_t);
     void (*share_f64)(double *, const double *, size_t);
+    void (*planes_split)(size_t, const void *, uint8_t *, size_t, bool);
+    void (*planes_join)(size_t, const uint8_t *, void *, size_t, bool);
+    void (*zigzag_difference)(size_t, const void *, const void *, void *, size_t);
+    void (*zigzag_undo)(size_t, const void *, const void *, void *, size_t);
+    void (*group_gather)(size_t, const void *, const void *, void *, size_t, int);
+    void (*group_scatter)(size_t, const void *, const void *, void *, size_t, int);
+    void (*joint_split)(size_t, const void *, uint8_t *, size_t);
+    void (*joint_join)(size_t, const uint8_t *, void *, size_t);
+    void (*histogram)(const uint8_t *, size_t, uint32_t[256]);
+    size_t (*run_symbols)(const uint8_t *, size_t, uint32_t[286]);
 };
 
 extern const struct ak_kernels ak_kernels_baseline;

@@ -150,3 +150,41 @@ void ak_agree_f64(const double *values, const double *balance, double weight, do
 }
 
 void ak_share_f64(double *sum, const double *count, size_t n) { kernels()->share_f64(sum, count, n); }
+
+void ak_planes_split(size_t width, const void *src, uint8_t *planes, size_t n, bool rotate) {
+    kernels()->planes_split(width, src, planes, n, rotate);
+}
+
+void ak_planes_join(size_t width, const uint8_t *planes, void *out, size_t n, bool rotate) {
+    kernels()->planes_join(width, planes, out, n, rotate);
+}
+
+void ak_zigzag_difference(size_t width, const void *a, const void *b, void *out, size_t n) {
+    kernels()->zigzag_difference(width, a, b, out, n);
+}
+
+void ak_zigzag_undo(size_t width, const void *z, const void *b, void *out, size_t n) {
+    kernels()->zigzag_undo(width, z, b, out, n);
+}
+
+void ak_group_gather(size_t width, const void *values, const void *b, void *out, size_t n, int shift) {
+    kernels()->group_gather(width, values, b, out, n, shift);
+}
+
+void ak_group_scatter(size_t width, const void *grouped, const void *b, void *out, size_t n, int shift) {
+    kernels()->group_scatter(width, grouped, b, out, n, shift);
+}
+
+void ak_joint_split(size_t width, const void *src, uint8_t *planes, size_t n) {
+    kernels()->joint_split(width, src, planes, n);
+}
+
+void ak_joint_join(size_t width, const uint8_t *planes, void *out, size_t n) {
+    kernels()->joint_join(width, planes, out, n);
+}
+
+void ak_histogram(const uint8_t *src, size_t n, uint32_t counts[256]) { kernels()->histogram(src, n, counts); }
+
+size_t ak_run_symbols(const uint8_t *src, size_t n, uint32_t counts[286]) {
+    return kernels()->run_symbols(src, n, counts);
+}

@@ -47,7 +47,7 @@ import Problems
     }
 
     /// The digest of a whole file, read in pieces of 1 MiB; `progress` is told of each.
-    public static func hex(of file: InputFile, progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
+    public static func hex(of file: any ByteSource, progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
         var digest = SHA256()
         var offset = 0
         while offset < file.size {

@@ -12,10 +12,17 @@ public struct DirectoryEntry: Sendable, Equatable {
     public let kind: Kind
     /// The size in bytes of a file.
     public let size: Int
+
+    /// Describes a name; see the properties.
+    public init(name: String, kind: Kind, size: Int) {
+        self.name = name
+        self.kind = kind
+        self.size = size
+    }
 }
 
 /// An open directory; names are opened relative to it, so that renaming a parent cannot lead elsewhere.
-public final class Directory: Sendable {
+public final class Directory: Folder {
     /// The path as the user named it, without a trailing slash.
     public let path: String
     /// Tells one directory from another whatever its name.
@@ -56,10 +63,16 @@ public final class Directory: Sendable {
     }
 
     /// Opens the directory `name`, which must be one path component.
-    public func openDirectory(_ name: String) throws(Problem) -> Directory {
+    public func openDirectory(_ name: String, follow: Bool = true) throws(Problem) -> Directory {
         try Self.require(name)
-        return try Directory(name: name, in: descriptor.raw, path: path(of: name))
+        return try Directory(name: name, in: descriptor.raw, path: path(of: name), follow: follow)
     }
+
+    /// Opens the regular file `name`, which must be one path component.
+    public func source(_ name: String) throws(Problem) -> any ByteSource { try openFile(name) }
+
+    /// Opens the directory `name`, which must be one path component.
+    public func folder(_ name: String) throws(Problem) -> any Folder { try openDirectory(name) }
 
     private static func require(_ name: String) throws(Problem) {
         guard checkComponent(name) else {

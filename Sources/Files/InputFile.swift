@@ -5,7 +5,7 @@ import Problems
 ///
 /// Reads are positioned, so any number of threads may read at once. Nothing is mapped: a file that shrinks while it is
 /// read is an error, not a crash.
-public final class InputFile: Sendable {
+public final class InputFile: ByteSource {
     /// The path as the user named it.
     public let path: String
     /// The size in bytes when it was opened.
@@ -52,40 +52,24 @@ public final class InputFile: Sendable {
             done += count
         }
     }
-
-    /// Reads `count` bytes from `offset`; fewer are an error.
-    public func read(at offset: Int, count: Int) throws(Problem) -> [UInt8] {
-        var failure: Problem?
-        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            do throws(Problem) {
-                let target = unsafe UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
-                try unsafe read(into: target, at: offset)
-                filled = count
-            } catch {
-                failure = error
-            }
-        }
-        if let failure { throw failure }
-        return bytes
-    }
-
-    /// Reads the whole file, if it is not larger than `limit`.
-    public func readAll(limit: Int) throws(Problem) -> [UInt8] {
-        guard size <= limit else {
-            throw Problem(
-                .malformed, "too-large", file: path, "has \(size) bytes, but at most \(limit) make sense for this file")
-        }
-        return try read(at: 0, count: size)
-    }
 }
 
 /// Device and inode: the same for two names of one file.
 public struct FileIdentity: Hashable, Sendable {
     let device: UInt
     let inode: UInt
+    /// For what is packed in the file: its place there.
+    var place = 0
 
     init(_ status: stat) {
         device = UInt(status.st_dev)
         inode = UInt(status.st_ino)
+    }
+
+    /// The identity of what is packed in this file, as its entry number `place` (from 1).
+    public func entry(_ place: Int) -> FileIdentity {
+        var copy = self
+        copy.place = place
+        return copy
     }
 }

@@ -1,13 +1,15 @@
 import CPosix
 import Glibc
 import Problems
+import Synchronization
 
 /// A new file of a size that is known from the start, written at positions by any number of threads.
-public final class OutputFile: Sendable {
+public final class OutputFile: ByteSource {
     /// The path it will have when it is whole, for messages.
     public let path: String
-    /// The size it must have at the end, in bytes.
-    public let size: Int
+    /// The size it must have at the end, in bytes; of a file that grows, what it is known to have.
+    public var size: Int { known.load(ordering: .relaxed) }
+    private let known: Atomic<Int>
     let descriptor: Descriptor
 
     /// Creates `name`, which must not exist, and reserves its space, so that a full disk is known at once.
@@ -17,13 +19,35 @@ public final class OutputFile: Sendable {
         guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
         descriptor = Descriptor(result)
         self.path = path
-        self.size = size
+        known = Atomic(size)
         guard size > 0 else { return }
         let code = System.allocate(descriptor.raw, count: size)
         // A file system that cannot reserve says so; then a full disk shows when it is written.
         if code < 0 && ![EOPNOTSUPP, ENOSYS, EINVAL].contains(Int32(-code)) {
             throw SystemErrors.problem(-code, "reserve \(size) bytes for", path, output: true)
         }
+    }
+
+    /// Creates `name`, which must not exist and grows as it is written; `finish(size:)` is told how large it became.
+    init(growing name: String, in directory: Directory, path: String) throws(Problem) {
+        let result = System.open(
+            name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
+        guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
+        descriptor = Descriptor(result)
+        self.path = path
+        known = Atomic(0)
+    }
+
+    /// Creates a file without a name, in the directory for temporary files; it is gone when it is closed.
+    public init(temporaryFor path: String) throws(Problem) {
+        let place = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+        let name = "\(place)/.adapterkit-\(String(UInt64.random(in: 0 ... .max), radix: 16)).partial"
+        let result = System.open(name, in: AT_FDCWD, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+        guard result >= 0 else { throw SystemErrors.problem(-result, "make a temporary file in", place, output: true) }
+        descriptor = Descriptor(result)
+        self.path = path
+        known = Atomic(0)
+        _ = System.remove(name, in: AT_FDCWD, isDirectory: false)
     }
 
     /// Writes all of `buffer` at `offset`.
@@ -53,26 +77,35 @@ public final class OutputFile: Sendable {
     }
 
     /// Reads bytes back that were written.
-    public func read(at offset: Int, count: Int) throws(Problem) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(Problem) {
         var done = 0
-        while done < count {
-            let got = unsafe bytes.withUnsafeMutableBytes { buffer in
-                unsafe System.read(
-                    descriptor.raw, into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]), at: offset + done)
-            }
+        while done < buffer.count {
+            let got = unsafe System.read(
+                descriptor.raw, into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]), at: offset + done)
             guard got > 0 else { throw SystemErrors.problem(got == 0 ? Int(EIO) : -got, "read back", path) }
             done += got
         }
-        return bytes
     }
 
+    /// Tells it from other files.
+    public var identity: FileIdentity {
+        var status = stat()
+        _ = System.status(of: descriptor.raw, &status)
+        return FileIdentity(status)
+    }
+
+    /// Says how large a growing file became.
+    public func grew(to size: Int) { known.store(size, ordering: .relaxed) }
+
     /// Copies `count` bytes from `source`, inside the kernel where the file systems can.
-    public func copy(from source: InputFile, at start: Int, count: Int, to offset: Int) throws(Problem) {
+    public func copy(from source: any ByteSource, at start: Int, count: Int, to offset: Int) throws(Problem) {
+        guard let file = source as? InputFile else {
+            return try copyByHand(from: source, at: start, count: count, to: offset)
+        }
         var done = 0
         while done < count {
             let step = System.copy(
-                from: source.descriptor.raw, at: start + done, to: descriptor.raw, at: offset + done,
+                from: file.descriptor.raw, at: start + done, to: descriptor.raw, at: offset + done,
                 count: count - done)
             if step < 0 {
                 let unsupported = [EXDEV, EOPNOTSUPP, ENOSYS, EINVAL, EPERM].contains(Int32(-step))
@@ -87,7 +120,7 @@ public final class OutputFile: Sendable {
         }
     }
 
-    private func copyByHand(from source: InputFile, at start: Int, count: Int, to offset: Int) throws(Problem) {
+    private func copyByHand(from source: any ByteSource, at start: Int, count: Int, to offset: Int) throws(Problem) {
         var done = 0
         while done < count {
             let step = min(count - done, 4 << 20)
@@ -102,7 +135,10 @@ public final class OutputFile: Sendable {
     }
 
     /// Checks the length and waits until the bytes are on the disk.
-    public func finish() throws(Problem) {
+    public func finish() throws(Problem) { try finish(size: size) }
+
+    /// The same for a file that grew to `size` bytes.
+    public func finish(size: Int) throws(Problem) {
         var status = stat()
         let code = System.status(of: descriptor.raw, &status)
         guard code >= 0 else { throw SystemErrors.problem(-code, "look at", path) }
@@ -110,6 +146,7 @@ public final class OutputFile: Sendable {
             throw Problem(
                 .internalFault, "wrong-length", file: path, "has \(status.st_size) bytes, but \(size) were due")
         }
+        grew(to: size)
         // After a failed fsync the pages may be gone: it is never tried again.
         let sync = System.sync(descriptor.raw)
         guard sync >= 0 else { throw SystemErrors.problem(-sync, "make durable", path) }

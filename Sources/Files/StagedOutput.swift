@@ -22,13 +22,21 @@ public final class StagedOutput: Sendable {
     private let finished = Atomic<Bool>(false)
     /// The files so far, so that they can be removed even where no descriptor is left to list them with.
     private let created = Mutex<[String]>([])
+    /// Directories within a directory output, by path.
+    private let nested = Mutex<[String: Directory]>([:])
+    /// What an output that is replaced may hold; `nil` for a model or adapter.
+    private let replaceable: Set<String>?
 
     /// Prepares to make `path`; if it exists, only `replacing` allows that, and only in place of something alike.
-    public init(path: String, shape: Shape, replacing: Bool) throws(Problem) {
+    ///
+    /// - Parameter replaceable: paths of files; a directory that holds nothing else may be replaced, too.
+    public init(path: String, shape: Shape, replacing: Bool, replaceable: Set<String>? = nil) throws(Problem) {
         self.path = path
         self.shape = shape
         self.replacing = replacing
-        (parent, name) = try Self.checkPlace(path: path, shape: shape, replacing: replacing)
+        self.replaceable = replaceable
+        (parent, name) = try Self.checkPlace(
+            path: path, shape: shape, replacing: replacing, replaceable: replaceable)
         Self.sweep(name: name, in: parent)
         (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
     }
@@ -38,7 +46,7 @@ public final class StagedOutput: Sendable {
     /// Refuses an output that cannot be made, before anything is.
     @discardableResult
     public static func checkPlace(
-        path: String, shape: Shape, replacing: Bool
+        path: String, shape: Shape, replacing: Bool, replaceable: Set<String>? = nil
     ) throws(Problem) -> (parent: Directory, name: String) {
         let (parentPath, name) = try Self.split(path)
         let parent: Directory
@@ -50,7 +58,7 @@ public final class StagedOutput: Sendable {
                 "cannot be made: the directory '\(parentPath)' cannot be opened",
                 hint: "make it first: mkdir -p \(shellQuoted(parentPath))")
         }
-        try checkTarget(path: path, shape: shape, replacing: replacing)
+        try checkTarget(path: path, shape: shape, replacing: replacing, replaceable)
         guard unsafe faccessat(parent.descriptor.raw, ".", W_OK, AT_EACCESS) == 0 else {
             throw SystemErrors.problem(Int(errno), "make the directory", path, output: true)
         }
@@ -113,6 +121,55 @@ public final class StagedOutput: Sendable {
             name: name, in: stage, size: size, path: shape == .file ? path : stage.path(of: name))
     }
 
+    /// Creates a file at a path of several parts in a directory output, with the directories on its way.
+    ///
+    /// Nothing on the way can be a link: all of it is made here.
+    public func create(path: String, size: Int) throws(Problem) -> OutputFile {
+        var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        let name = parts.removeLast()
+        let place = try makeDirectory(parts)
+        guard Directory.checkComponent(name) else { throw Self.unsafe(path) }
+        return try OutputFile(name: name, in: place, size: size, path: "\(self.path)/\(path)")
+    }
+
+    /// Makes a directory in a directory output, with those on its way; the parts of its path are plain names.
+    @discardableResult
+    public func makeDirectory(_ parts: [String]) throws(Problem) -> Directory {
+        try nested.withLock { (known) throws(Problem) in
+            var place = stage
+            var path = ""
+            for part in parts {
+                guard Directory.checkComponent(part) else { throw Self.unsafe(parts.joined(separator: "/")) }
+                path += path.isEmpty ? part : "/" + part
+                if let made = known[path] {
+                    place = made
+                    continue
+                }
+                let code = System.makeDirectory(part, in: place.descriptor.raw)
+                guard code >= 0 else {
+                    throw SystemErrors.problem(-code, "make the directory", "\(self.path)/\(path)", output: true)
+                }
+                place = try Directory(
+                    name: part, in: place.descriptor.raw, path: "\(self.path)/\(path)", follow: false)
+                known[path] = place
+            }
+            return place
+        }
+    }
+
+    private static func unsafe(_ path: String) -> Problem {
+        Problem(.internalFault, "unsafe-name", file: path, "is not a plain path")
+    }
+
+    /// Where the files are until they have their place; for reading them meanwhile.
+    public var stagePath: String { parent.path(of: stageName) }
+
+    /// Creates a file of the output that grows as it is written.
+    public func createGrowing(_ name: String) throws(Problem) -> OutputFile {
+        created.withLock { $0.append(name) }
+        return try OutputFile(growing: name, in: stage, path: shape == .file ? path : stage.path(of: name))
+    }
+
     /// Writes a small file of the output and makes it durable.
     public func write(_ name: String, _ bytes: [UInt8]) throws(Problem) {
         let file = try create(name, size: bytes.count)
@@ -122,6 +179,7 @@ public final class StagedOutput: Sendable {
 
     /// Gives the output its name; every file must be finished before.
     public func commit() throws(Problem) {
+        for (_, directory) in nested.withLock({ $0 }) { try directory.sync() }
         try stage.sync()
         switch shape {
         case .directory: try commitDirectory()
@@ -138,7 +196,7 @@ public final class StagedOutput: Sendable {
             code = Directory.kind(of: path) == nil ? System.rename(stageName, name, in: directory) : -Int(EEXIST)
         }
         if code == -Int(EEXIST), replacing {
-            try Self.checkTarget(path: path, shape: shape, replacing: true)
+            try Self.checkTarget(path: path, shape: shape, replacing: true, replaceable)
             code = System.exchange(stageName, name, in: directory)
             if code >= 0 {
                 // What was there before goes only when the exchange is sure to last; else it comes back.
@@ -201,7 +259,9 @@ public final class StagedOutput: Sendable {
     }
 
     /// Refuses a target that exists, or that `replacing` would destroy more than an output of this kind.
-    private static func checkTarget(path: String, shape: Shape, replacing: Bool) throws(Problem) {
+    private static func checkTarget(
+        path: String, shape: Shape, replacing: Bool, _ replaceable: Set<String>?
+    ) throws(Problem) {
         guard let kind = Directory.kind(of: path) else {
             // A link to nothing takes the name, too; it must not show only when the work is done.
             guard Directory.isTaken(path) else { return }
@@ -223,6 +283,7 @@ public final class StagedOutput: Sendable {
                 hint: "remove it yourself, or choose another name")
         }
         guard kind == .directory else { return }
+        if let replaceable, try holdsOnly(replaceable, Directory(path: path), "") { return }
         let entries = try Directory(path: path).entries()
         // Not any config.json: programs of other kinds have one, too.
         let isModel = entries.contains { $0.name.hasSuffix(".safetensors") || $0.name == "adapter_config.json" }
@@ -232,6 +293,24 @@ public final class StagedOutput: Sendable {
                 "exists and is no model or adapter directory, so --force does not replace it",
                 hint: "remove it yourself, or choose another name")
         }
+    }
+
+    /// Whether all files below a directory have one of these paths.
+    private static func holdsOnly(
+        _ paths: Set<String>, _ directory: Directory, _ prefix: String
+    ) throws(Problem) -> Bool {
+        for entry in try directory.entries() {
+            let path = prefix + entry.name
+            if entry.kind == .directory {
+                guard path.utf8.count < 4096, let inner = try? directory.openDirectory(entry.name, follow: false) else {
+                    return false
+                }
+                if try !holdsOnly(paths, inner, path + "/") { return false }
+            } else if !paths.contains(path) {
+                return false
+            }
+        }
+        return true
     }
 
     /// Removes stages of the same output whose process is gone.
@@ -247,13 +326,17 @@ public final class StagedOutput: Sendable {
         }
     }
 
-    /// Removes a directory of plain files; what cannot be removed stays for the next run.
+    /// Removes a directory with all that is in it; what cannot be removed stays for the next run.
     private static func removeTree(_ name: String, in parent: Directory) {
         if let directory = try? Directory(name: name, in: parent.descriptor.raw, path: "", follow: false),
             let entries = try? directory.entries()
         {
             for entry in entries {
-                _ = System.remove(entry.name, in: directory.descriptor.raw, isDirectory: entry.kind == .directory)
+                if entry.kind == .directory {
+                    removeTree(entry.name, in: directory)
+                } else {
+                    _ = System.remove(entry.name, in: directory.descriptor.raw, isDirectory: false)
+                }
             }
         }
         // What was replaced may have been a link to a directory; where that leads stays as it is.

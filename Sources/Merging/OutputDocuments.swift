@@ -39,7 +39,7 @@ struct OutputDocuments {
                 notes.append(skipped(entry, directory))
                 continue
             }
-            result[entry.name] = try directory.openFile(entry.name).readAll(limit: Self.largest)
+            result[entry.name] = try directory.source(entry.name).readAll(limit: Self.largest)
         }
         if let config = result["config.json"] { result["config.json"] = try self.config(config) }
         notes += try adoptTokenizer(&result)
@@ -51,14 +51,14 @@ struct OutputDocuments {
         [".safetensors", ".safetensors.index.json", ".partial"].contains { name.hasSuffix($0) }
     }
 
-    private func otherWeights(_ entry: DirectoryEntry, _ directory: Directory) -> Problem {
+    private func otherWeights(_ entry: DirectoryEntry, _ directory: any Folder) -> Problem {
         Problem(
             .note, .incompatible, "not-copied", file: directory.path(of: entry.name),
             "holds weights of the base in another format, and was not copied")
     }
 
     /// Without its weights, which are not copied, the config would make loaders look for them.
-    private func ofAnotherAdapter(_ directory: Directory) -> Problem {
+    private func ofAnotherAdapter(_ directory: any Folder) -> Problem {
         Problem(
             .note, .incompatible, "not-copied", file: directory.path(of: "adapter_config.json"),
             "belongs to an adapter that lies beside the base, and was not copied")
@@ -75,7 +75,7 @@ struct OutputDocuments {
         ]
     }
 
-    private func skipped(_ entry: DirectoryEntry, _ directory: Directory) -> Problem {
+    private func skipped(_ entry: DirectoryEntry, _ directory: any Folder) -> Problem {
         Problem(
             .note, .incompatible, "not-copied", file: directory.path(of: entry.name),
             entry.kind == .directory ? "is a directory and was not copied" : "was not copied",
@@ -178,11 +178,11 @@ struct OutputDocuments {
     private func adoptTokenizer(_ files: inout [String: [UInt8]]) throws(Problem) -> [Problem] {
         guard vocabulary != nil else { return [] }
         var notes: [Problem] = []
-        for input in plan.inputs where Directory.kind(of: input.adapter.path) == .directory {
-            let directory = try Directory(path: input.adapter.path)
+        for input in plan.inputs {
+            guard let directory = input.adapter.folder else { continue }
             for entry in try directory.entries() where entry.kind == .file && entry.size <= Self.largest {
                 guard Self.isTokenizer(entry.name) else { continue }
-                files[entry.name] = try directory.openFile(entry.name).readAll(limit: Self.largest)
+                files[entry.name] = try directory.source(entry.name).readAll(limit: Self.largest)
                 notes.append(
                     Problem(
                         .note, .incompatible, "tokenizer", file: directory.path(of: entry.name),
@@ -207,7 +207,7 @@ struct OutputDocuments {
             plan.keepsShards, let directory = plan.base.directory,
             map.allSatisfy({ entry in plan.base.lookup(entry.0) != nil })
         {
-            return try directory.openFile(index.name).readAll(limit: Self.largest)
+            return try directory.source(index.name).readAll(limit: Self.largest)
         }
         var metadata = plan.base.index?.metadata ?? JSONObject([])
         metadata["total_size"] = .number(JSONNumber(text: String(plan.dataSize)))

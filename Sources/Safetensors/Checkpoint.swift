@@ -23,7 +23,7 @@ public final class Checkpoint: Sendable {
     /// The path as the user named it; the directory, if an index was named.
     public let path: String
     /// The directory; `nil` if only one file was named.
-    public let directory: Directory?
+    public let directory: (any Folder)?
     /// The files of weights, ordered by name.
     public let shards: [Shard]
     /// All tensors that count, file by file, in the order of their data.
@@ -55,6 +55,11 @@ public final class Checkpoint: Sendable {
             }
             return try Checkpoint(CheckpointFiles(file: path))
         }
+    }
+
+    /// Opens what `folder` holds.
+    public static func open(_ folder: any Folder) throws(Problem) -> Checkpoint {
+        try Checkpoint(CheckpointFiles(directory: folder))
     }
 
     private init(_ files: CheckpointFiles) {

@@ -10,7 +10,7 @@ struct CheckpointFiles {
     static let configLimit = 64 << 20
 
     let path: String
-    let directory: Directory?
+    let directory: (any Folder)?
     private(set) var index: ShardIndex?
     private(set) var shards: [Checkpoint.Shard] = []
     private(set) var config: JSONValue?
@@ -32,17 +32,17 @@ struct CheckpointFiles {
     }
 
     /// Takes what the directory holds, or what the index named `named` there says.
-    init(directory: Directory, index named: String? = nil) throws(Problem) {
+    init(directory: any Folder, index named: String? = nil) throws(Problem) {
         path = directory.path
         self.directory = directory
         let listing = DirectoryListing(try directory.entries(), index: named)
         if listing.names.contains("config.json") {
-            readConfig { () throws(Problem) in try directory.openFile("config.json") }
+            readConfig { () throws(Problem) in try directory.source("config.json") }
         }
         if named == nil, listing.weights.contains(Self.singleName) {
             openSingle(directory, listing)
         } else if let name = listing.indexName {
-            let found = try ShardIndex(directory.openFile(name), name: name)
+            let found = try ShardIndex(directory.source(name), name: name)
             index = found
             openShards(of: found, directory, listing)
         } else {
@@ -52,7 +52,7 @@ struct CheckpointFiles {
         otherFiles = listing.otherFiles.filter { $0 != index?.name }
     }
 
-    private mutating func readConfig(_ open: () throws(Problem) -> InputFile) {
+    private mutating func readConfig(_ open: () throws(Problem) -> any ByteSource) {
         do throws(Problem) {
             let file = try open()
             do throws(Problem) {
@@ -66,9 +66,9 @@ struct CheckpointFiles {
     }
 
     /// Takes `model.safetensors`, for which transformers looks first, and an index that speaks of just this file.
-    private mutating func openSingle(_ directory: Directory, _ listing: DirectoryListing) {
+    private mutating func openSingle(_ directory: any Folder, _ listing: DirectoryListing) {
         if let name = listing.indexName {
-            let found = try? ShardIndex(directory.openFile(name), name: name)
+            let found = try? ShardIndex(directory.source(name), name: name)
             if let found, found.shards.count == 1, found.shards[0].name == Self.singleName {
                 index = found
                 return openShards(of: found, directory, listing)
@@ -82,9 +82,9 @@ struct CheckpointFiles {
     }
 
     /// Opens a file of weights; its place in `shards`, if that could be done.
-    @discardableResult private mutating func open(_ name: String, _ directory: Directory) -> Int? {
+    @discardableResult private mutating func open(_ name: String, _ directory: any Folder) -> Int? {
         do throws(Problem) {
-            shards.append(Checkpoint.Shard(name: name, file: try SafetensorsFile(directory.openFile(name))))
+            shards.append(Checkpoint.Shard(name: name, file: try SafetensorsFile(directory.source(name))))
             return shards.count - 1
         } catch {
             problems.append(error)
@@ -93,7 +93,7 @@ struct CheckpointFiles {
         }
     }
 
-    private mutating func openShards(of index: ShardIndex, _ directory: Directory, _ listing: DirectoryListing) {
+    private mutating func openShards(of index: ShardIndex, _ directory: any Folder, _ listing: DirectoryListing) {
         openedShards = Array(repeating: nil, count: index.shards.count)
         let present = Set(listing.names.map { Array($0.utf8) })
         let order = index.shards.indices.sorted {

@@ -27,7 +27,7 @@ struct DirectoryListing {
     }
 
     /// The only file of weights of a directory without an index, or why there is none.
-    func onlyWeights(in directory: Directory) throws(Problem) -> String {
+    func onlyWeights(in directory: any Folder) throws(Problem) -> String {
         if weights.isEmpty { throw noWeights(directory) }
         if names.contains("adapter_config.json"), weights.allSatisfy({ $0.hasPrefix("adapter_") }) {
             throw Problem(
@@ -50,7 +50,7 @@ struct DirectoryListing {
         return weights[0]
     }
 
-    private func noWeights(_ directory: Directory) -> Problem {
+    private func noWeights(_ directory: any Folder) -> Problem {
         let isPickle = names.contains {
             $0.hasPrefix("pytorch_model") && ($0.hasSuffix(".bin") || $0.hasSuffix(".json"))
                 || $0.hasPrefix("consolidated") && $0.hasSuffix(".pth")

@@ -5,7 +5,7 @@ extension Header {
     /// Reads and checks the header of `file`, and the file's size against it.
     ///
     /// Nothing is allocated by the file's word alone: the length is held against the limit and the file's size first.
-    public static func read(from file: InputFile) throws(Problem) -> Header {
+    public static func read(from file: any ByteSource) throws(Problem) -> Header {
         let prefix = try file.read(at: 0, count: min(file.size, 64))
         let count = try length(prefix, file)
         let text = try file.read(at: 8, count: count)
@@ -17,7 +17,7 @@ extension Header {
     }
 
     /// The length of the header's text, which is in the file as a whole.
-    private static func length(_ prefix: [UInt8], _ file: InputFile) throws(Problem) -> Int {
+    private static func length(_ prefix: [UInt8], _ file: any ByteSource) throws(Problem) -> Int {
         let rest = file.size - 8
         guard rest >= 0 else {
             throw Problem(

@@ -118,8 +118,14 @@ extension Header {
     }
 
     /// The first bytes of the file: the length of the header, and its text.
-    public func encoded() -> [UInt8] {
-        let text = Self.text(tensors, metadata)
+    public func encoded() -> [UInt8] { encoded(paddedTo: 0) }
+
+    /// The same, padded with spaces so that the data begins at byte `start`, if that is further.
+    public func encoded(paddedTo start: Int) -> [UInt8] {
+        var text = Self.text(tensors, metadata)
+        if text.count + 8 < start {
+            text += [UInt8](repeating: UInt8(ascii: " "), count: start - 8 - text.count)
+        }
         return (0..<8).map { UInt8(truncatingIfNeeded: text.count >> ($0 * 8)) } + text
     }
 }

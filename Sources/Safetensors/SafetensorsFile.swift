@@ -4,7 +4,7 @@ import Problems
 /// A safetensors file that is open for reading, its header read and checked.
 public final class SafetensorsFile: Sendable {
     /// The file.
-    public let file: InputFile
+    public let file: any ByteSource
     /// Its header.
     public let header: Header
     /// The path as the user named it.
@@ -14,7 +14,7 @@ public final class SafetensorsFile: Sendable {
     public convenience init(path: String) throws(Problem) { try self.init(InputFile(path: path)) }
 
     /// Reads the header of an open file.
-    public init(_ file: InputFile) throws(Problem) {
+    public init(_ file: any ByteSource) throws(Problem) {
         self.file = file
         header = try Header.read(from: file)
     }

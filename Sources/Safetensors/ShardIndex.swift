@@ -30,7 +30,7 @@ public struct ShardIndex: Sendable {
     /// The file of each entry of `weightMap`, by its place in `shards`.
     let shardOfEntry: [Int]
 
-    init(_ file: InputFile, name: String) throws(Problem) {
+    init(_ file: any ByteSource, name: String) throws(Problem) {
         self.name = name
         do throws(Problem) {
             var parser = IndexParser(try file.readAll(limit: Self.limit))

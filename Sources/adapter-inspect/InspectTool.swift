@@ -1,4 +1,5 @@
 import Adapters
+import Archives
 import CKernels
 import Console
 import Files
@@ -103,7 +104,7 @@ enum InspectTool {
 
     /// Shows one path after the other; one that cannot be read does not stop the others.
     private static func inspect(_ arguments: Arguments, _ terminal: Terminal) throws -> Int32 {
-        let base = try arguments.value("base").map(Checkpoint.open)
+        let base = try arguments.value("base").map(Checkpoint.openModel)
         if let base {
             terminal.report(base.problems)
             try base.requireSound()

@@ -1,4 +1,5 @@
 import Adapters
+import Archives
 import Files
 import Problems
 import Safetensors
@@ -9,6 +10,8 @@ enum Subject {
     case adapter(AdapterFacts)
     /// A model, or a file of tensors.
     case checkpoint(CheckpointFacts)
+    /// An archive that holds something else, or needs a base to be read.
+    case archive(Archive)
 
     /// Looks at what `path` holds, not at its name.
     init(path: String) throws(Problem) {
@@ -18,8 +21,23 @@ enum Subject {
                 .missing, "no-such-file", file: path, "does not exist",
                 hint: "name an adapter, a model or a safetensors file")
         case .directory: self = try Self.directory(path)
-        default: self = try Self.file(path)
+        default:
+            if let archive = try Archive.openIfArchive(path: path) {
+                self = try Self.packed(archive)
+            } else {
+                self = try Self.file(path)
+            }
         }
+    }
+
+    private static func packed(_ archive: Archive) throws(Problem) -> Subject {
+        let paths = archive.items.filter { !$0.needsBase && !$0.isInput }.map(\.path)
+        let isAdapter = paths.contains("adapter_model.safetensors") && paths.contains("adapter_config.json")
+        let hasConfig = Directory.kind(of: parentPath(of: archive.path) + "/adapter_config.json") == .file
+        if isAdapter || (archive.isFile && hasConfig) { return try adapter(archive.path) }
+        guard archive.baseName == nil, paths.contains(where: { $0.hasSuffix(".safetensors") && !$0.contains("/") })
+        else { return .archive(archive) }
+        return .checkpoint(CheckpointFacts(try Checkpoint.openModel(path: archive.path)))
     }
 
     private static func adapter(_ path: String) throws(Problem) -> Subject {

@@ -1,4 +1,5 @@
 import Adapters
+import Archives
 import Console
 import Files
 import Problems
@@ -14,6 +15,13 @@ struct View {
     let showsNorms: Bool
     /// The norms of the adapter's modules, if they were read.
     let norms: ModuleNorms?
+    /// The archive that it is packed in, if it is.
+    let archive: Archive?
+    /// The adapter's identity: what `formats/adapter-archive.md` calls its digest.
+    let identity: String?
+
+    /// Larger adapters are not read for their identity alone.
+    private static let largestDigested = 256 << 20
 
     /// Reads what the options ask for.
     init(path: String, arguments: Arguments, base: Checkpoint?, terminal: Terminal) throws {
@@ -23,7 +31,12 @@ struct View {
         showsNorms = arguments.flag("norms")
         let subject = try Subject(path: path)
         self.subject = subject
+        archive = try subject.archive(path)
+        identity = try Self.identity(subject)
         switch subject {
+        case .archive:
+            problems = []
+            norms = nil
         case .checkpoint(let facts):
             guard arguments.value("plot") == nil else {
                 throw Problem(.usage, "no-adapter", file: path, "is no adapter, so there is no delta to draw")
@@ -42,9 +55,16 @@ struct View {
         }
     }
 
+    private static func identity(_ subject: Subject) throws(Problem) -> String? {
+        guard case .adapter(let facts) = subject else { return nil }
+        if let known = facts.adapter.archive?.adapterDigest { return known }
+        return facts.adapter.file.file.size <= largestDigested ? try facts.adapter.digest() : nil
+    }
+
     /// Options that have nothing to say of this path.
     var remarks: [Problem] {
-        guard case .checkpoint = subject, showsModules || showsNorms else { return [] }
+        if case .adapter = subject { return [] }
+        guard showsModules || showsNorms else { return [] }
         let options = [showsModules ? "--modules" : nil, showsNorms ? "--norms" : nil].compactMap { $0 }
         return [
             Problem(
@@ -66,7 +86,10 @@ struct View {
         case .checkpoint(let facts):
             members += facts.members
             if showsTensors { members.append(("tensors", .array(TensorList(facts).documents))) }
+        case .archive: members.append(("type", "archive"))
         }
+        members.append(("identity", .optional(identity)))
+        members.append(("archive", archive?.json ?? .null))
         members.append(("problems", .array(problems.map(\.json))))
         return .object(members)
     }
@@ -79,7 +102,7 @@ struct View {
     func show(on terminal: Terminal) {
         switch subject {
         case .adapter(let facts):
-            for line in facts.lines(path: path) { terminal.print(line) }
+            for line in facts.lines(path: path) + ownLines { terminal.print(line) }
             if (showsModules || norms != nil && showsNorms) && !facts.modules.isEmpty {
                 terminal.print()
                 terminal.print(ModuleTable(facts, norms: showsNorms ? norms : nil, isFull: showsModules).table)
@@ -92,13 +115,42 @@ struct View {
                 terminal.print()
                 terminal.print(TensorList(facts).table)
             }
+        case .archive(let archive):
+            let sheet = FactSheet(title: escaped("\(path): packed archive"))
+            for line in sheet.lines + ownLines { terminal.print(line) }
+            terminal.note("adapter-unpack \(shellQuoted(archive.path)) --list shows what is in it")
         case .checkpoint(let facts):
-            for line in facts.lines(path: path) { terminal.print(line) }
+            for line in facts.lines(path: path) + ownLines { terminal.print(line) }
             if showsTensors {
                 terminal.print()
                 terminal.print(TensorList(facts).table)
             }
         }
+    }
+
+    /// What digests and the archive tell.
+    private var ownLines: [String] {
+        var sheet = FactSheet(title: "")
+        if case .adapter(let facts) = subject {
+            sheet.add(
+                "identity", identity ?? "not computed: the file has \(Humane.bytes(facts.adapter.file.file.size))")
+        }
+        guard let archive else { return Array(sheet.lines.dropFirst()) }
+        let size = archive.items.reduce(0) { $0 + ($1.isInput ? 0 : $1.size) }
+        let part = size > 0 ? " (\(Humane.percent(Double(archive.size) / Double(size))))" : ""
+        let count = archive.items.count { !$0.isInput }
+        sheet.add(
+            "packed", "\(Humane.count(count, "file")), \(Humane.bytes(size)) in \(Humane.bytes(archive.size))\(part)")
+        sheet.add("content", archive.content)
+        if let base = archive.baseName {
+            let how = archive.recipe == nil ? "as the difference to" : "as adapters to merge into"
+            sheet.add("stored", "\(how) '\(base)', digest \(archive.baseDigest ?? "")")
+        }
+        if case .adapter = subject {
+            let binding = archive.binding.map { "to a base, by \(Humane.count($0.tensors.count, "tensor")) of it" }
+            sheet.add("bound", binding ?? "to no base")
+        }
+        return Array(sheet.lines.dropFirst())
     }
 
     /// Draws the norms.
@@ -134,3 +186,28 @@ func plain(_ number: Double) -> String {
 
 /// A shape as its sizes with crosses: `16 × 2048`.
 func plain(_ shape: [Int]) -> String { shape.isEmpty ? "scalar" : shape.map(String.init).joined(separator: " × ") }
+
+extension Subject {
+    /// The archive that it is packed in.
+    func archive(_ path: String) throws(Problem) -> Archive? {
+        switch self {
+        case .adapter(let facts): facts.adapter.archive
+        case .archive(let archive): archive
+        case .checkpoint: try Archive.openIfArchive(path: path)
+        }
+    }
+}
+
+extension Archive {
+    /// For `--json`.
+    var json: JSON {
+        [
+            "bytes": .int(size), "files": .int(items.count { !$0.isInput }),
+            "unpacked_bytes": .int(items.reduce(0) { $0 + ($1.isInput ? 0 : $1.size) }), "content": .string(content),
+            "base": baseName.map { ["name": .string($0), "digest": .optional(baseDigest)] } ?? .null,
+            "recipe": .bool(recipe != nil),
+            "bound": binding.map { .object([("config", .optional($0.config)), ("tensors", .int($0.tensors.count))]) }
+                ?? .null,
+        ]
+    }
+}

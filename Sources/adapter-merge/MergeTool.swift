@@ -48,7 +48,7 @@ enum MergeTool {
             ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
             (
                 "ADAPTER[:WEIGHT]...",
-                "Adapters: directories that PEFT saved, or their .safetensors files. A weight multiplies the delta."
+                "Adapters: directories that PEFT saved, their .safetensors files, or archives. A weight multiplies the delta."
             ),
         ],
         examples: [
@@ -103,6 +103,7 @@ enum MergeTool {
         let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
         terminal.report(ProblemList(inputs.problems))
+        try requireBound(inputs, arguments, terminal)
         if var problem = try inputs.untrained() {
             guard arguments.values("allow").contains("zero-delta") else { throw problem }
             problem.severity = .warning
@@ -116,6 +117,19 @@ enum MergeTool {
         let plan = try MergePlan(inputs, options: options)
         terminal.report(plan.remarks)
         return try shape(of: path) == .file ? plan.renamed(to: name(of: path)) : plan
+    }
+
+    /// Refuses a base to which a packed adapter was not bound.
+    private static func requireBound(_ inputs: LoadedInputs, _ arguments: Arguments, _ terminal: Terminal) throws {
+        let progress = Progress(terminal, label: "checking base", totalBytes: BaseBinding.checkedBytes(inputs))
+        defer { progress.finish() }
+        let problems = try BaseBinding.problems(
+            of: inputs, allowed: Set(arguments.values("allow")), threads: Workers.processors
+        ) { progress.advance(by: $0) }
+        progress.finish()
+        let list = ProblemList(problems)
+        if list.hasErrors { throw list }
+        terminal.report(list)
     }
 
     /// What the output is to be, by its name.

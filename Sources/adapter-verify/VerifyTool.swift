@@ -1,9 +1,11 @@
 import Adapters
+import Archives
 import CKernels
 import Console
 import Merging
 import Problems
 import Safetensors
+import Tensors
 
 /// `adapter-verify`: whether an adapter fits a base.
 @main
@@ -16,12 +18,15 @@ enum VerifyTool {
                 + "against using them together: halves that are missing, shapes and ranks that do not fit, names that match "
                 + "nothing, config fields that contradict the tensors, damaged files. All problems are listed, not just "
                 + "the first.",
-            "Headers are enough for that, so it takes milliseconds whatever the size. With --deep the data is read too.",
+            "Headers are enough for that, so it takes milliseconds whatever the size. With --deep the data is read too. A packed "
+                + "adapter that is bound to a base has the digests of what it changes there, and these are always checked.",
         ],
         options: [
             Option(
                 "deep",
-                help: "Read the data as well: values that are NaN or infinite, and adapters that change nothing."),
+                help:
+                    "Read the data as well: values that are NaN or infinite, adapters that change nothing, archives that are damaged."
+            ),
             Option(
                 "merged", value: "MODEL",
                 help: "Check that MODEL is BASE with the adapters merged in. Every weight is computed anew, slowly and "
@@ -34,7 +39,7 @@ enum VerifyTool {
             ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
             (
                 "ADAPTER...",
-                "Adapters: directories that PEFT saved, or their .safetensors files. PATH:WEIGHT gives a weight."
+                "Adapters: directories that PEFT saved, their .safetensors files, or archives. PATH:WEIGHT gives a weight."
             ),
         ],
         examples: [
@@ -50,6 +55,7 @@ enum VerifyTool {
             let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
             let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
             var problems = inputs.problems + MergePlan.problems(of: inputs)
+            problems += try bound(inputs, Set(arguments.values("allow")), terminal)
             if arguments.flag("deep") { problems += try deep(inputs, terminal) }
             var comparison: MergedComparison?
             if let merged = arguments.value("merged"), !problems.contains(where: { $0.severity == .error }) {
@@ -61,6 +67,17 @@ enum VerifyTool {
         }
     }
 
+    /// Holds the base against what packed adapters are bound to.
+    private static func bound(
+        _ inputs: LoadedInputs, _ allowed: Set<String>, _ terminal: Terminal
+    ) throws -> [Problem] {
+        let progress = Progress(terminal, label: "checking base", totalBytes: BaseBinding.checkedBytes(inputs))
+        defer { progress.finish() }
+        return try BaseBinding.problems(of: inputs, allowed: allowed, threads: Workers.processors) {
+            progress.advance(by: $0)
+        }
+    }
+
     private static func deep(_ inputs: LoadedInputs, _ terminal: Terminal) throws -> [Problem] {
         let adapters = inputs.entries.compactMap(\.adapter)
         let resolutions = inputs.entries.compactMap(\.resolution)
@@ -69,6 +86,7 @@ enum VerifyTool {
         let progress = Progress(terminal, label: "reading", totalBytes: size + touched)
         defer { progress.finish() }
         var result: [Problem] = []
+        for archive in adapters.compactMap(\.archive) { try archive.test(threads: Workers.processors) }
         for adapter in adapters { result += try DeepCheck.problems(of: adapter) { progress.advance(by: $0) } }
         if let base = inputs.base {
             result += try DeepCheck.problems(of: base, touchedBy: resolutions) { progress.advance(by: $0) }
@@ -83,7 +101,7 @@ enum VerifyTool {
             entry.resolution.map { (entry.adapter, entry.operand.weight, $0) }
         }
         let pairs = parts.compactMap { part in part.0.map { ($0, part.1, part.2) } }
-        let merged = try Checkpoint.open(path: path)
+        let merged = try Checkpoint.openModel(path: path)
         let progress = Progress(
             terminal, label: "comparing", totalBytes: merged.tensors.reduce(0) { $0 + $1.info.byteCount })
         defer { progress.finish() }

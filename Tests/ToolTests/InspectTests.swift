@@ -40,6 +40,7 @@ import Testing
                   parameters    688 in 8 tensors, 2.75 kB of F32
                   saved by      PEFT 0.21.2
                   file          \(path)/adapter_model.safetensors
+                  identity      801a5d1430909f2332a7b35bad0f91d71737e5bda93ecfe79dfb8616cd5ba9a5
 
                 module                           kind    rank  alpha  scale       A       B  dtype  parameters
                 model.layers.0.self_attn.q_proj  linear     4      8      4  4 × 16  16 × 4  F32           128
@@ -62,6 +63,7 @@ import Testing
                   task          CAUSAL_LM
                   saved by      PEFT 0.21.2
                   file          \(path)/adapter_model.safetensors
+                  identity      ad269bf85e956178b0a8d20c6a92a30d45a13b7b0ba696b8c635116f76903c10
                   merge         cannot be merged: peft_type is PREFIX_TUNING: it is learned input, not a change of \
                 weights, so there is nothing to merge
 

@@ -33,7 +33,7 @@ import Testing
             ),
             (
                 ["BASE", "ADAPTER", "-o", "OUT", "--allow", "everything"],
-                "option '--allow' is 'everything', but must be one of: base-changed, non-finite, not-targeted, overflow, unknown-config-field, unused-pattern, zero-delta",
+                "option '--allow' is 'everything', but must be one of: base-changed, bound-config, bound-tensor, non-finite, not-targeted, overflow, unknown-config-field, unused-pattern, zero-delta",
                 "'adapter-merge --help' lists the options"
             ),
         ] as [([String], String, String?)])

@@ -162,4 +162,39 @@ void ak_agree_f64(const double *values, const double *balance, double weight, do
 /// sum[i] /= max(count[i], 1).
 void ak_share_f64(double *sum, const double *count, size_t n);
 
+// MARK: Planes of the packed archive (formats/adapter-archive.md); elements have a width of 1, 2, 4 or 8 bytes
+
+/// Cuts n elements into planes, most significant bytes first: byte p of element i goes to `planes[p * n + i]`. With
+/// `rotate`, each element is rotated left by one bit before.
+void ak_planes_split(size_t width, const void *src, uint8_t *planes, size_t n, bool rotate);
+
+/// The inverse of `ak_planes_split`.
+void ak_planes_join(size_t width, const uint8_t *planes, void *out, size_t n, bool rotate);
+
+/// out[i] = a[i] - b[i] as a signed number in zigzag form: 2d if d >= 0, else -2d - 1.
+void ak_zigzag_difference(size_t width, const void *a, const void *b, void *out, size_t n);
+
+/// The inverse: out[i] = b[i] + d.
+void ak_zigzag_undo(size_t width, const void *z, const void *b, void *out, size_t n);
+
+/// Orders values by the groups (b[i] >> shift) & 255, stably.
+void ak_group_gather(size_t width, const void *values, const void *b, void *out, size_t n, int shift);
+
+/// The inverse of `ak_group_gather`.
+void ak_group_scatter(size_t width, const void *grouped, const void *b, void *out, size_t n, int shift);
+
+/// Cuts n elements of 2, 4 or 8 bytes into width + 1 planes. Each is rotated left by one bit; of the result, the bits from the
+/// third on make width - 1 planes of whole bytes, the last six bits are packed four to three bytes, and the top two bits four
+/// to a byte. Needs (width - 1) * n + 4 * ceil(n / 4) bytes.
+void ak_joint_split(size_t width, const void *src, uint8_t *planes, size_t n);
+
+/// The inverse of `ak_joint_split`.
+void ak_joint_join(size_t width, const uint8_t *planes, void *out, size_t n);
+
+/// How often each byte occurs.
+void ak_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
+
+/// How often deflate would use each literal or length, if it took runs of equal bytes only; returns the lengths' extra bits.
+size_t ak_run_symbols(const uint8_t *src, size_t n, uint32_t counts[286]);
+
 #endif

@@ -1,4 +1,5 @@
 import Adapters
+import Archives
 import Files
 import Problems
 import Safetensors
@@ -27,7 +28,7 @@ struct CheckpointPair: Sendable {
 
     init(_ request: ExtractRequest) throws {
         let opened = [request.base, request.tuned].map { path in
-            Result { () throws(Problem) -> Checkpoint in try Checkpoint.open(path: path) }
+            Result { () throws(Problem) -> Checkpoint in try Checkpoint.openModel(path: path) }
         }
         var problems: [Problem] = []
         for result in opened {

@@ -1,0 +1,119 @@
+import Archives
+import Digests
+import Files
+import Problems
+import Safetensors
+import StrictJSON
+
+/// An adapter that is bound to its base: digests of what it changes, recorded when it was packed.
+public enum BaseBinding {
+    /// Codes of the errors that a differing base gives.
+    public static let codes = ["bound-config", "bound-tensor"]
+
+    /// Binds the adapter of `inputs`, which has one, to their base: reads all tensors that it changes.
+    public static func make(
+        _ inputs: LoadedInputs, threads: Int, progress: @escaping @Sendable (Int) -> Void
+    ) throws -> Binding {
+        guard inputs.isSound, let base = inputs.base, let resolution = inputs.entries.first?.resolution else {
+            throw ProblemList(inputs.problems)
+        }
+        let places = touched(base, resolution)
+        let digests = try TensorDigests.of(places, in: base, threads: threads, progress: progress)
+        return Binding(
+            config: base.config.map(configDigest), tensors: zip(places, digests).map { ($0.info.name, $1) })
+    }
+
+    /// Bytes that `make` reads.
+    public static func bytes(_ inputs: LoadedInputs) -> Int {
+        guard let base = inputs.base, let resolution = inputs.entries.first?.resolution else { return 0 }
+        return touched(base, resolution).reduce(0) { $0 + $1.info.byteCount }
+    }
+
+    private static func touched(_ base: Checkpoint, _ resolution: Resolution) -> [Checkpoint.Place] {
+        let names = Set(resolution.updates.compactMap(\.source))
+        return base.tensors.filter { names.contains($0.info.name) }
+    }
+
+    /// What of the base differs from what an adapter of `inputs` is bound to.
+    ///
+    /// - Parameter allowed: codes of errors that count as warnings.
+    public static func problems(
+        of inputs: LoadedInputs, allowed: Set<String>, threads: Int, progress: @escaping @Sendable (Int) -> Void
+    ) throws(Problem) -> [Problem] {
+        guard let base = inputs.base else { return [] }
+        var result: [Problem] = []
+        for entry in inputs.entries {
+            guard let adapter = entry.adapter, let binding = adapter.archive?.binding else { continue }
+            result += try problems(binding, adapter, base, threads, progress)
+        }
+        return result.map { problem in
+            guard allowed.contains(problem.code) else { return problem }
+            var lowered = problem
+            lowered.severity = .warning
+            lowered.hint = nil
+            return lowered
+        }
+    }
+
+    /// Bytes that `problems` reads.
+    public static func checkedBytes(_ inputs: LoadedInputs) -> Int {
+        inputs.entries.reduce(0) { sum, entry in
+            (entry.adapter?.archive?.binding?.tensors ?? []).reduce(sum) {
+                $0 + (inputs.base?.lookup($1.name)?.info.byteCount ?? 0)
+            }
+        }
+    }
+
+    private static func problems(
+        _ binding: Binding, _ adapter: Adapter, _ base: Checkpoint, _ threads: Int,
+        _ progress: @escaping @Sendable (Int) -> Void
+    ) throws(Problem) -> [Problem] {
+        var result: [Problem] = []
+        if let config = binding.config, base.config.map(configDigest) != config {
+            let what = base.config == nil ? "has no config.json" : "has another config.json"
+            result.append(problem("bound-config", base.path, nil, "\(what) than the base that", adapter))
+        }
+        var places: [(place: Checkpoint.Place, digest: String)] = []
+        for tensor in binding.tensors {
+            if let place = base.lookup(tensor.name) {
+                places.append((place, tensor.digest))
+            } else {
+                result.append(problem("bound-tensor", base.path, tensor.name, "is missing in the base, but", adapter))
+            }
+        }
+        let found = try TensorDigests.of(places.map(\.place), in: base, threads: threads, progress: progress)
+        for (known, digest) in zip(places, found) where known.digest != digest {
+            let file = base.shards[known.place.shard].file.path
+            result.append(
+                problem("bound-tensor", file, known.place.info.name, "differs from the one to which", adapter))
+        }
+        return result
+    }
+
+    private static func problem(
+        _ code: String, _ file: String, _ tensor: String?, _ what: String, _ adapter: Adapter
+    ) -> Problem {
+        Problem(
+            .incompatible, code, file: file, tensor: tensor, "\(what) '\(adapter.path)' is bound",
+            hint: "use the base that it was made for; --allow \(code) uses this one all the same")
+    }
+
+    /// SHA-256 of a config in its one form, as `formats/adapter-archive.md` has it.
+    static func configDigest(_ config: JSONValue) -> String {
+        guard case .object(var object) = config else { return SHA256.hex(Array(config.encoded().utf8)) }
+        object["_name_or_path"] = nil
+        object["transformers_version"] = nil
+        return SHA256.hex(Array(sorted(.object(object)).encoded().utf8))
+    }
+
+    private static func sorted(_ value: JSONValue) -> JSONValue {
+        switch value {
+        case .object(let object):
+            let entries = object.entries.map { ($0.key, sorted($0.value)) }
+            return .object(
+                JSONObject(entries.sorted { Array($0.0.utf8).lexicographicallyPrecedes(Array($1.0.utf8)) }))
+        case .array(let items): return .array(items.map(sorted))
+        default: return value
+        }
+    }
+}

@@ -1,0 +1,143 @@
+import Digests
+import Files
+import Problems
+import Safetensors
+import Tensors
+
+/// The files of a base that an archive refers to, found by tensors' names and files' paths.
+public final class BaseFiles: Sendable {
+    /// Where bytes are.
+    struct Place: Sendable {
+        let file: any ByteSource
+        let offset: Int
+        let size: Int
+        let dtype: DType?
+    }
+
+    /// The path as the user named it.
+    public let path: String
+    private let tensors: [String: [Place]]
+    private let files: [String: any ByteSource]
+
+    /// Opens a directory with all its files, an archive, or one safetensors file; reads headers only.
+    public init(path: String) throws(Problem) {
+        self.path = path
+        var found: [(String, any ByteSource)] = []
+        switch Directory.kind(of: path) {
+        case nil:
+            throw Problem(.missing, "no-base", file: path, "does not exist", hint: "name the base's directory or file")
+        case .directory: try Self.collect(Directory(path: path), "", &found)
+        default:
+            if let archive = try Archive.openIfArchive(path: path) {
+                if let first = archive.directory.entries.first(where: { _ in archive.baseName != nil }) {
+                    throw archive.needsBase(first)
+                }
+                try Self.collect(archive.folder(), "", &found)
+            } else {
+                found = [(lastComponent(of: path), try InputFile(path: path))]
+            }
+        }
+        var places: [String: [Place]] = [:]
+        for (name, file) in found where name.hasSuffix(".safetensors") {
+            guard let header = try? Header.read(from: file) else { continue }
+            for tensor in header.tensors {
+                places[tensor.name, default: []].append(
+                    Place(
+                        file: file, offset: header.dataStart + tensor.begin, size: tensor.byteCount,
+                        dtype: tensor.dtype))
+            }
+        }
+        tensors = places
+        files = Dictionary(found) { first, _ in first }
+    }
+
+    private static func collect(
+        _ folder: any Folder, _ prefix: String, _ found: inout [(String, any ByteSource)]
+    ) throws(Problem) {
+        for entry in try folder.entries() {
+            switch entry.kind {
+            case .file: found.append((prefix + entry.name, try folder.source(entry.name)))
+            case .directory where prefix.utf8.count < EntryPath.largest:
+                try collect(folder.folder(entry.name), prefix + entry.name + "/", &found)
+            default: continue
+            }
+        }
+    }
+
+    /// What the base is called: the last part of its path.
+    public var name: String { lastComponent(of: path) }
+
+    /// The tensor of that name and size.
+    func tensor(_ name: String, size: Int) -> Place? { tensors[name]?.first { $0.size == size } }
+
+    /// Whether a tensor of that name is here, with the bytes that `file` has for `tensor`.
+    package func holds(_ tensor: TensorInfo, of file: SafetensorsFile) throws(Problem) -> Bool {
+        guard let place = self.tensor(tensor.name, size: tensor.byteCount), place.dtype == tensor.dtype else {
+            return false
+        }
+        for start in stride(from: 0, to: tensor.byteCount, by: 1 << 20) {
+            try checkInterrupted()
+            let range = start..<min(tensor.byteCount, start + 1 << 20)
+            let own = try place.file.read(at: place.offset + start, count: range.count)
+            guard try own == file.read(tensor, bytes: range) else { return false }
+        }
+        return true
+    }
+
+    /// The file at that path in the base.
+    func file(_ path: String) -> Place? {
+        files[path].map { Place(file: $0, offset: 0, size: $0.size, dtype: nil) }
+    }
+
+    /// Where the bytes are that an archive refers to.
+    func place(of source: SourceReference) throws(Problem) -> Place {
+        let place = source.isTensor ? tensor(source.name, size: source.size) : file(source.name)
+        guard let place, place.size == source.size else { throw different(source, "is missing or has another size") }
+        return place
+    }
+
+    private func different(_ source: SourceReference, _ what: String) -> Problem {
+        Problem(
+            .incompatible, "wrong-base", file: path, tensor: source.isTensor ? source.name : nil,
+            (source.isTensor ? "" : "the file '\(source.name.excerpt)' ") + what
+                + ", so this is not the base that the archive was packed against",
+            hint: "name the same base, of the same revision")
+    }
+
+    /// Throws unless all that `archive` refers to is here, with the right digests.
+    ///
+    /// Reads all of it, with `threads` threads; `progress` is told of bytes.
+    public func check(
+        _ sources: [SourceReference], threads: Int, progress: @escaping @Sendable (Int) -> Void
+    ) throws(Problem) {
+        for source in sources { _ = try place(of: source) }
+        let base = self
+        try OrderedWork.run(
+            sources.count, threads: threads, worker: { Idle() },
+            make: { (at, _) throws(Problem) -> String in
+                try digest(of: base.place(of: sources[at]), progress)
+            },
+            settle: { (at, digest, _) throws(Problem) in
+                guard digest == sources[at].digest else {
+                    throw base.different(sources[at], "has another digest")
+                }
+            })
+    }
+
+    /// Nothing to work with.
+    final class Idle: Sendable {}
+}
+
+/// SHA-256 of bytes in a file.
+func digest(of place: BaseFiles.Place, _ progress: (Int) -> Void) throws(Problem) -> String {
+    var sum = SHA256()
+    var done = 0
+    while done < place.size {
+        try checkInterrupted()
+        let piece = try place.file.read(at: place.offset + done, count: min(1 << 20, place.size - done))
+        sum.update(piece)
+        done += piece.count
+        progress(piece.count)
+    }
+    return sum.finish()
+}

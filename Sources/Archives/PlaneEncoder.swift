@@ -1,0 +1,168 @@
+import CKernels
+import Glibc
+
+/// How much work goes into packing.
+public enum ArchiveLevel: String, CaseIterable, Sendable {
+    /// Huffman codes and runs only, and none for planes that gain little.
+    case fast
+    /// Matches too, where a sample says that they help.
+    case `default`
+    /// Every method is tried.
+    case best
+
+    /// The part of a plane that coding must save, or it is stored as it is.
+    fileprivate var leastGain: Double { self == .fast ? 0.02 : 0.001 }
+    fileprivate var matchLevel: Int32 { self == .best ? 9 : self == .fast ? 3 : 6 }
+}
+
+/// Codes planes; one for each thread, since it keeps zlib's memory.
+@safe final class PlaneEncoder {
+    private let level: ArchiveLevel
+    private var deflaters: [DeflateMethod: Deflater] = [:]
+    private var sample: [UInt8] = []
+
+    init(level: ArchiveLevel) { self.level = level }
+
+    private func deflater(_ method: DeflateMethod) -> Deflater {
+        if let made = deflaters[method] { return made }
+        let made = Deflater(method, level: level.matchLevel)
+        deflaters[method] = made
+        return made
+    }
+
+    /// Codes `plane` into `target`, which has the same size: the length of the stream, or `nil` if it is not smaller.
+    ///
+    /// - Parameter isNumeric: whether it is a plane of numbers, or bytes of any kind, where matches are worth a try.
+    func encode(
+        _ plane: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer, isNumeric: Bool
+    ) -> Int? {
+        guard plane.count > 12 else { return nil }
+        // A stream must be smaller than what it stands for.
+        let room = unsafe UnsafeMutableRawBufferPointer(rebasing: target[..<(plane.count - 1)])
+        if level == .best { return unsafe best(plane, room) }
+        guard let method = unsafe choose(plane, isNumeric: isNumeric) else { return nil }
+        return unsafe deflater(method).run(plane, into: room)
+    }
+
+    /// Tries everything; the first of equally small ones counts.
+    private func best(_ plane: UnsafeRawBufferPointer, _ room: UnsafeMutableRawBufferPointer) -> Int? {
+        var winner: (method: DeflateMethod, size: Int)?
+        var last: DeflateMethod?
+        for method in DeflateMethod.allCases {
+            guard let size = unsafe deflater(method).run(plane, into: room) else { continue }
+            last = method
+            if size < winner?.size ?? .max { winner = (method, size) }
+        }
+        guard let winner else { return nil }
+        return winner.method == last ? winner.size : unsafe deflater(winner.method).run(plane, into: room)
+    }
+
+    // MARK: Estimates
+
+    /// Bytes that the plane would take by the quicker methods, tables left out.
+    func estimate(_ plane: UnsafeRawBufferPointer) -> Double {
+        let (huffman, runs) = unsafe estimates(plane, withTables: false)
+        return min(Double(plane.count), huffman, runs)
+    }
+
+    private func choose(_ plane: UnsafeRawBufferPointer, isNumeric: Bool) -> DeflateMethod? {
+        let size = Double(plane.count)
+        let (huffman, runs) = unsafe estimates(plane)
+        let quick: (method: DeflateMethod, size: Double) = runs < huffman ? (.runs, runs) : (.huffman, huffman)
+        // Random bytes have no matches either.
+        let mayMatch = unsafe !isNumeric || (level != .fast && hasMatches(plane))
+        if mayMatch, let found = unsafe sampled(plane, against: quick, isNumeric: isNumeric) { return found }
+        return quick.size < size * (1 - level.leastGain) ? quick.method : nil
+    }
+
+    /// Bytes that the two quick methods would need, by the entropies of their symbols.
+    private func estimates(
+        _ plane: UnsafeRawBufferPointer, withTables: Bool = true
+    ) -> (huffman: Double, runs: Double) {
+        let bytes = unsafe plane.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        let count = plane.count
+        let blocks = Double((count + 32766) / 32767)
+        var counts = unsafe [UInt32](unsafeUninitializedCapacity: 256) { buffer, filled in
+            unsafe ak_histogram(bytes, count, buffer.baseAddress)
+            filled = 256
+        }
+        let huffman = Self.bits(counts) / 8 + (withTables ? blocks * Self.tableSize(counts) : 0)
+        var extra = 0
+        counts = unsafe [UInt32](unsafeUninitializedCapacity: 286) { buffer, filled in
+            extra = unsafe ak_run_symbols(bytes, count, buffer.baseAddress)
+            filled = 286
+        }
+        let matches = counts[257...].reduce(0) { $0 + Int($1) }
+        let symbols = counts.reduce(0) { $0 + Int($1) }
+        let runs = (Self.bits(counts) + Double(extra + matches)) / 8
+        let parts = Double((symbols + 32766) / 32767)
+        return (huffman, runs + (withTables ? parts * Self.tableSize(counts) : 0))
+    }
+
+    /// The bits that a Huffman code of these counts needs: the sum of all inner nodes of its tree.
+    private static func bits(_ counts: [UInt32]) -> Double {
+        let leaves = counts.filter { $0 > 0 }.map(Int.init).sorted()
+        guard leaves.count > 1 else { return Double(leaves.first ?? 0) }
+        var inner: [Int] = []
+        inner.reserveCapacity(leaves.count)
+        var (leaf, node, sum) = (0, 0, 0)
+        for _ in 1..<leaves.count {
+            var weight = 0
+            for _ in 0..<2 {
+                if node >= inner.count || (leaf < leaves.count && leaves[leaf] <= inner[node]) {
+                    weight += leaves[leaf]
+                    leaf += 1
+                } else {
+                    weight += inner[node]
+                    node += 1
+                }
+            }
+            inner.append(weight)
+            sum += weight
+        }
+        return Double(sum)
+    }
+
+    /// Bytes of a block's table of codes.
+    private static func tableSize(_ counts: [UInt32]) -> Double {
+        20 + Double(counts.count { $0 > 0 }) * 0.4
+    }
+
+    /// Whether runs of eight bytes come back more often than chance has it.
+    private func hasMatches(_ plane: UnsafeRawBufferPointer) -> Bool {
+        let length = min(plane.count - 8, 16384)
+        guard length > 64 else { return true }
+        var seen = [UInt64](repeating: 0, count: 4096)
+        var hits = 0
+        for at in 0..<length {
+            let word = unsafe plane.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            let slot = Int(truncatingIfNeeded: (word &* 0x9E37_79B9_7F4A_7C15) >> 52)
+            if seen[slot] == word { hits += 1 }
+            seen[slot] = word
+        }
+        return hits * 20 > length
+    }
+
+    private static let sampleSize = 24576
+
+    /// What matches would give on a sample, if that is less than the quick methods' part of it.
+    private func sampled(
+        _ plane: UnsafeRawBufferPointer, against quick: (method: DeflateMethod, size: Double), isNumeric: Bool
+    ) -> DeflateMethod? {
+        let isWhole = plane.count <= Self.sampleSize
+        if level == .fast && !isNumeric { return .matches }
+        let start = isWhole ? 0 : (plane.count - Self.sampleSize) / 2
+        let part = unsafe UnsafeRawBufferPointer(rebasing: plane[start..<(start + min(plane.count, Self.sampleSize))])
+        if sample.count < part.count { sample = [UInt8](repeating: 0, count: Self.sampleSize) }
+        var winner: (method: DeflateMethod, size: Int)?
+        let methods: [DeflateMethod] = isNumeric ? [quick.method, .filtered, .matches] : [quick.method, .matches]
+        for method in methods {
+            let size = unsafe sample.withUnsafeMutableBytes { room in
+                unsafe deflater(method).run(part, into: UnsafeMutableRawBufferPointer(rebasing: room[..<part.count]))
+            }
+            if let size, size < winner?.size ?? .max { winner = (method, size) }
+        }
+        guard let winner, winner.method != quick.method else { return nil }
+        return winner.method
+    }
+}

@@ -1,0 +1,2 @@
+/* zlib, as its own header declares it. */
+#include <zlib.h>

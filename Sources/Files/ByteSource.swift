@@ -1,0 +1,83 @@
+import Problems
+
+/// Bytes of a known number that any thread may read at any position: a file, or one that is packed in an archive.
+public protocol ByteSource: AnyObject, Sendable {
+    /// The path as the user named it, for messages.
+    var path: String { get }
+    /// The number of bytes.
+    var size: Int { get }
+    /// Tells one source from another whatever its name.
+    var identity: FileIdentity { get }
+    /// Fills `buffer` from `offset`; fewer bytes are an error.
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(Problem)
+}
+
+extension ByteSource {
+    /// Reads `count` bytes from `offset`; fewer are an error.
+    public func read(at offset: Int, count: Int) throws(Problem) -> [UInt8] {
+        var failure: Problem?
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            do throws(Problem) {
+                let target = unsafe UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
+                try unsafe read(into: target, at: offset)
+                filled = count
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// Reads everything, if that is not more than `limit` bytes.
+    public func readAll(limit: Int) throws(Problem) -> [UInt8] {
+        guard size <= limit else {
+            throw Problem(
+                .malformed, "too-large", file: path, "has \(size) bytes, but at most \(limit) make sense for this file")
+        }
+        return try read(at: 0, count: size)
+    }
+}
+
+/// Names that lead to files: a directory, or what an archive holds.
+public protocol Folder: AnyObject, Sendable {
+    /// The path as the user named it, without a trailing slash.
+    var path: String { get }
+    /// What it holds, sorted by the names' bytes.
+    func entries() throws(Problem) -> [DirectoryEntry]
+    /// Opens the file `name`, which must be one path component.
+    func source(_ name: String) throws(Problem) -> any ByteSource
+    /// Opens the folder `name`, which must be one path component.
+    func folder(_ name: String) throws(Problem) -> any Folder
+    /// The path of `name` in this folder, for messages.
+    func path(of name: String) -> String
+}
+
+/// Bytes in memory, read like a file.
+public final class MemorySource: ByteSource {
+    /// What messages call it.
+    public let path: String
+    /// Tells it from other sources.
+    public let identity: FileIdentity
+    private let bytes: [UInt8]
+
+    /// Takes bytes, which came from `path`.
+    public init(_ bytes: [UInt8], path: String, identity: FileIdentity) {
+        self.bytes = bytes
+        self.path = path
+        self.identity = identity
+    }
+
+    /// The number of bytes.
+    public var size: Int { bytes.count }
+
+    /// Copies bytes.
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(Problem) {
+        guard offset >= 0, buffer.count <= bytes.count, offset <= bytes.count - buffer.count else {
+            throw Problem(.internalFault, "short-read", file: path, "was read beyond its end")
+        }
+        unsafe bytes.withUnsafeBytes {
+            unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + buffer.count)]))
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import Glibc
+import Problems
+
+/// Bytes that come in by standard input or go out by standard output.
+public enum StandardStreams {
+    private static let piece = 1 << 20
+
+    /// Whether standard output is a terminal, where bytes do harm.
+    public static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// Copies standard input to a file without a name, of which it is read like any other.
+    public static func spoolInput() throws(Problem) -> OutputFile {
+        let spool = try OutputFile(temporaryFor: "standard input")
+        var buffer = [UInt8](repeating: 0, count: piece)
+        var done = 0
+        while true {
+            try checkInterrupted()
+            let count = unsafe buffer.withUnsafeMutableBytes { target in
+                System.retrying { unsafe Glibc.read(STDIN_FILENO, target.baseAddress, target.count) }
+            }
+            guard count >= 0 else { throw SystemErrors.problem(-count, "read", "standard input") }
+            if count == 0 { break }
+            try spool.write(Array(buffer[..<count]), at: done)
+            done += count
+        }
+        spool.grew(to: done)
+        return spool
+    }
+
+    /// Writes `count` bytes of a file to standard output.
+    public static func write(_ source: any ByteSource, count: Int) throws(Problem) {
+        var done = 0
+        while done < count {
+            try checkInterrupted()
+            let bytes = try source.read(at: done, count: min(piece, count - done))
+            try write(bytes)
+            done += bytes.count
+        }
+    }
+
+    /// Writes bytes to standard output.
+    public static func write(_ bytes: [UInt8]) throws(Problem) {
+        var done = 0
+        while done < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { source in
+                System.retrying {
+                    unsafe Glibc.write(STDOUT_FILENO, source.baseAddress?.advanced(by: done), bytes.count - done)
+                }
+            }
+            guard count > 0 else {
+                throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write to", "standard output")
+            }
+            done += count
+        }
+    }
+}
