@@ -55,9 +55,9 @@ def plane(token, size, stream):
 def unpacked(planes, count):
     """The planes of rotated elements from those of a `joint` chunk: two bits, whole bytes and six bits, one after the other."""
     *whole, sixes, twos = planes
-    words = sixes.reshape(-1, 3).astype(np.uint32) @ (1, 256, 65536)
-    six = (words[:, None] >> (0, 6, 12, 18) & 63).reshape(-1)[:count].astype(np.uint8)
-    top = (twos[:, None] >> (0, 2, 4, 6) & 3).reshape(-1)[:count].astype(np.uint8)
+    a, b, c = sixes.reshape(3, -1)  # what is packed together comes from the four quarters of the chunk
+    six = np.concatenate([a & 63, b & 63, c & 63, a >> 6 | b >> 6 << 2 | c >> 6 << 4])[:count]
+    top = np.concatenate([twos >> shift & 3 for shift in (0, 2, 4, 6)])[:count]
     fields = [top, *whole]  # each gives its last two bits to the byte that begins with the one before
     return [a << 6 | b >> 2 for a, b in zip(fields, whole)] + [whole[-1] << 6 | six]
 

@@ -296,12 +296,10 @@ public final class Archive: Sendable {
         let first = part.firstToken + index * planes
         let tokens = directory.tokens[first..<(first + planes)]
         let length = tokens.reduce(0) { $0 + Int($1.length) }
-        let stream = try file.read(
-            at: entry.stream.lowerBound + directory.chunks[part.firstChunk + index], count: length)
-        let flaw = unsafe stream.withUnsafeBytes { bytes in
-            unsafe withBytes(of: base) { source in
-                unsafe coder.decode(bytes, tokens, part.code, base: source, into: target)
-            }
+        let stream = try unsafe coder.load(
+            file, at: entry.stream.lowerBound + directory.chunks[part.firstChunk + index], count: length)
+        let flaw = unsafe withBytes(of: base) { source in
+            unsafe coder.decode(stream, tokens, part.code, base: source, into: target)
         }
         guard let flaw else { return }
         throw damage(entry, part, "has a chunk that \(flaw), at byte \(part.start + index * part.chunk)")

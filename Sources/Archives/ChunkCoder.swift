@@ -1,5 +1,6 @@
 import CKernels
 import CZlib
+import Files
 import Problems
 
 /// Codes and decodes chunks; used by one thread at a time, since it keeps its buffers.
@@ -7,7 +8,15 @@ import Problems
     private var values = AlignedBuffer()
     private var planes = AlignedBuffer()
     private var coded = AlignedBuffer()
+    private var packed = AlignedBuffer()
     private let inflater = Inflater()
+
+    /// Reads a chunk's stream; the bytes are good until the next call.
+    func load(_ file: any ByteSource, at offset: Int, count: Int) throws(Problem) -> UnsafeRawBufferPointer {
+        let target = unsafe packed.reserve(count)
+        try unsafe file.read(into: target, at: offset)
+        return UnsafeRawBufferPointer(target)
+    }
 
     /// Cuts `chunk` into planes and codes each: the bytes for the stream, which are good until the next call, and tokens.
     ///

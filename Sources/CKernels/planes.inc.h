@@ -116,44 +116,56 @@ static void group_scatter(size_t width, const void *grouped, const void *b, void
 }
 
 /// The joint code: of each rotated element, the two top bits go to a plane of their own, four to a byte; the next eight bits
-/// and any further whole bytes are planes; the six bits that are left are packed, four to three bytes.
+/// and any further whole bytes are planes; the six bits that are left are packed, four to three bytes. What is packed together
+/// comes from the four quarters of the chunk, so that all of it is done by vectors.
 #define AK_JOINT_KERNELS(W, T)                                                                                        \
-    static inline T turned_##W(T v) { return (T)((T)(v << 1) | (T)(v >> (8 * W - 1))); }                              \
-    static inline T unturned_##W(T v) { return (T)((T)(v >> 1) | (T)(v << (8 * W - 1))); }                            \
-    static void joint_split_##W(const T *src, uint8_t *planes, size_t n) {                                            \
+    AK_INLINE T turned_##W(T v) { return (T)((T)(v << 1) | (T)(v >> (8 * W - 1))); }                                  \
+    AK_INLINE uint8_t top_##W(T v) { return (uint8_t)(turned_##W(v) >> (8 * W - 2)); }                                \
+    AK_INLINE uint8_t six_##W(T v) { return (uint8_t)(turned_##W(v) & 63); }                                          \
+    static void joint_split_##W(const T *restrict src, uint8_t *restrict planes, size_t n) {                          \
         for (size_t p = 0; p + 1 < W; p++) {                                                                          \
-            uint8_t *plane = planes + p * n;                                                                          \
+            uint8_t *restrict plane = planes + p * n;                                                                 \
             for (size_t at = 0; at < n; at++) plane[at] = (uint8_t)(turned_##W(src[at]) >> (8 * (W - 2 - p) + 6));    \
         }                                                                                                             \
-        uint8_t *sixes = planes + (W - 1) * n, *twos = sixes + 3 * ((n + 3) / 4);                                     \
-        for (size_t at = 0, group = 0; at < n; at += 4, group++) {                                                    \
-            uint32_t word = 0, top = 0;                                                                               \
-            size_t count = n - at < 4 ? n - at : 4;                                                                   \
-            for (size_t k = 0; k < count; k++) {                                                                      \
-                T v = turned_##W(src[at + k]);                                                                        \
-                word |= (uint32_t)(v & 63) << (6 * k);                                                                \
-                top |= (uint32_t)(v >> (8 * W - 2)) << (2 * k);                                                       \
-            }                                                                                                         \
-            sixes[3 * group] = (uint8_t)word;                                                                         \
-            sixes[3 * group + 1] = (uint8_t)(word >> 8);                                                              \
-            sixes[3 * group + 2] = (uint8_t)(word >> 16);                                                             \
-            twos[group] = (uint8_t)top;                                                                               \
+        size_t q = (n + 3) / 4;                                                                                       \
+        uint8_t *restrict a = planes + (W - 1) * n, *restrict b = a + q, *restrict c = b + q, *restrict t = c + q;    \
+        size_t full = n > 3 * q ? n - 3 * q : 0;                                                                      \
+        for (size_t at = 0; at < full; at++) {                                                                        \
+            T v = src[at], w = src[at + q], x = src[at + 2 * q], y = src[at + 3 * q];                                 \
+            uint8_t last = six_##W(y);                                                                                \
+            a[at] = (uint8_t)(six_##W(v) | last << 6);                                                                \
+            b[at] = (uint8_t)(six_##W(w) | (last >> 2) << 6);                                                         \
+            c[at] = (uint8_t)(six_##W(x) | (last >> 4) << 6);                                                         \
+            t[at] = (uint8_t)(top_##W(v) | top_##W(w) << 2 | top_##W(x) << 4 | top_##W(y) << 6);                      \
+        }                                                                                                             \
+        for (size_t at = full; at < q; at++) {                                                                        \
+            T v = src[at], w = at + q < n ? src[at + q] : 0, x = at + 2 * q < n ? src[at + 2 * q] : 0;                \
+            a[at] = six_##W(v);                                                                                       \
+            b[at] = six_##W(w);                                                                                       \
+            c[at] = six_##W(x);                                                                                       \
+            t[at] = (uint8_t)(top_##W(v) | top_##W(w) << 2 | top_##W(x) << 4);                                        \
         }                                                                                                             \
     }                                                                                                                 \
-    static void joint_join_##W(const uint8_t *planes, T *out, size_t n) {                                             \
-        const uint8_t *sixes = planes + (W - 1) * n, *twos = sixes + 3 * ((n + 3) / 4);                               \
-        for (size_t at = 0, group = 0; at < n; at += 4, group++) {                                                    \
-            uint32_t word = sixes[3 * group] | (uint32_t)sixes[3 * group + 1] << 8 |                                  \
-                            (uint32_t)sixes[3 * group + 2] << 16;                                                     \
-            uint32_t top = twos[group];                                                                               \
-            size_t count = n - at < 4 ? n - at : 4;                                                                   \
-            for (size_t k = 0; k < count; k++) {                                                                      \
-                T v = (T)(top >> (2 * k) & 3);                                                                        \
-                for (size_t p = 0; p + 1 < W; p++) v = (T)((T)(v << 8) | planes[p * n + at + k]);                     \
-                v = (T)((T)(v << 6) | (T)(word >> (6 * k) & 63));                                                     \
-                out[at + k] = unturned_##W(v);                                                                        \
-            }                                                                                                         \
+    AK_INLINE void joint_quarter_##W(const uint8_t *restrict planes, size_t n, const uint8_t *restrict packed,        \
+                                     size_t q, size_t k, T *restrict out) {                                           \
+        const uint8_t *restrict a = packed, *restrict b = a + q, *restrict c = b + q, *restrict t = c + q;            \
+        const uint8_t *restrict own = packed + (k < 3 ? k : 0) * q;                                                   \
+        size_t count = k * q >= n ? 0 : n - k * q < q ? n - k * q : q;                                                \
+        for (size_t at = 0; at < count; at++) {                                                                       \
+            T v = (T)(t[at] >> (2 * k) & 3);                                                                          \
+            for (size_t p = 0; p + 1 < W; p++) v = (T)((T)(v << 8) | planes[p * n + k * q + at]);                     \
+            uint8_t six = (uint8_t)(k < 3 ? own[at] & 63 : a[at] >> 6 | (b[at] >> 6) << 2 | (c[at] >> 6) << 4);       \
+            v = (T)((T)(v << 6) | six);                                                                               \
+            out[k * q + at] = (T)((T)(v >> 1) | (T)(v << (8 * W - 1)));                                               \
         }                                                                                                             \
+    }                                                                                                                 \
+    static void joint_join_##W(const uint8_t *restrict planes, T *restrict out, size_t n) {                           \
+        size_t q = (n + 3) / 4;                                                                                       \
+        const uint8_t *packed = planes + (W - 1) * n;                                                                 \
+        joint_quarter_##W(planes, n, packed, q, 0, out);                                                              \
+        joint_quarter_##W(planes, n, packed, q, 1, out);                                                              \
+        joint_quarter_##W(planes, n, packed, q, 2, out);                                                              \
+        joint_quarter_##W(planes, n, packed, q, 3, out);                                                              \
     }
 
 AK_JOINT_KERNELS(2, uint16_t)

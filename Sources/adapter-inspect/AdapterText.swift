@@ -5,7 +5,9 @@ import Safetensors
 
 extension AdapterFacts {
     /// The facts for a reader at a terminal.
-    func lines(path: String) -> [String] {
+    ///
+    /// - Parameter more: lines that come behind the file's.
+    func lines(path: String, more: [String]) -> [String] {
         let config = adapter.config
         let with = extras.isEmpty ? "" : " with " + extras.joined(separator: ", ")
         var sheet = FactSheet(title: escaped("\(path): \(method) adapter\(with)"))
@@ -27,8 +29,10 @@ extension AdapterFacts {
         sheet.add("task", config.taskType)
         sheet.add("saved by", "PEFT" + (config.version.map { " " + $0 } ?? ""))
         sheet.add("file", adapter.file.path)
+        let facts = sheet.lines
+        sheet = FactSheet(title: "")
         for obstacle in obstacles.reduced { sheet.add("merge", "cannot be merged: \(obstacle)") }
-        return sheet.lines
+        return facts + more + sheet.lines.dropFirst()
     }
 
     /// `8`, or `8 (140 modules), 16 (14 modules)`, or the range of many values.

@@ -102,7 +102,7 @@ struct View {
     func show(on terminal: Terminal) {
         switch subject {
         case .adapter(let facts):
-            for line in facts.lines(path: path) + ownLines { terminal.print(line) }
+            for line in facts.lines(path: path, more: ownLines) { terminal.print(line) }
             if (showsModules || norms != nil && showsNorms) && !facts.modules.isEmpty {
                 terminal.print()
                 terminal.print(ModuleTable(facts, norms: showsNorms ? norms : nil, isFull: showsModules).table)

@@ -185,7 +185,7 @@ void ak_group_scatter(size_t width, const void *grouped, const void *b, void *ou
 
 /// Cuts n elements of 2, 4 or 8 bytes into width + 1 planes. Each is rotated left by one bit; of the result, the bits from the
 /// third on make width - 1 planes of whole bytes, the last six bits are packed four to three bytes, and the top two bits four
-/// to a byte. Needs (width - 1) * n + 4 * ceil(n / 4) bytes.
+/// to a byte, always one element from each quarter of the chunk. Needs (width - 1) * n + 4 * ceil(n / 4) bytes.
 void ak_joint_split(size_t width, const void *src, uint8_t *planes, size_t n);
 
 /// The inverse of `ak_joint_split`.
