@@ -167,6 +167,10 @@ public final class ArchiveWriter: Sendable {
         if unit.range.upperBound == part.range.upperBound {
             state.value.partDigests[unit.file][unit.part] = Self.digest(state.value.partSum.take())
             state.value.partSum = SHA256()
+            if case .copy(let source) = part.code {
+                let digest = state.value.partDigests[unit.file][unit.part].text
+                guard digest == plan.sources[source].digest else { throw Self.changed(file.source) }
+            }
         }
         if unit.range.upperBound == file.source.size {
             let whole = Self.digest(state.value.fileSum.take())
@@ -190,6 +194,12 @@ public final class ArchiveWriter: Sendable {
     private static func digest(_ sum: consuming SHA256?) -> Digest {
         guard let digest = Digest((sum ?? SHA256()).finish()) else { preconditionFailure("SHA-256 has 64 digits") }
         return digest
+    }
+
+    private static func changed(_ source: any ByteSource) -> Problem {
+        Problem(
+            .io, "changed", file: source.path, "was changed while it was packed: something else is writing to it",
+            hint: "let the other program finish and try again")
     }
 
     // MARK: Header and directory

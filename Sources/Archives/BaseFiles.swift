@@ -56,7 +56,11 @@ public final class BaseFiles: Sendable {
     ) throws(Problem) {
         for entry in try folder.entries() {
             switch entry.kind {
-            case .file: found.append((prefix + entry.name, try folder.source(entry.name)))
+            case .file:
+                let source = try folder.source(entry.name)
+                let keepsOpen = found.count < 256 || !(source is InputFile)
+                found.append(
+                    (prefix + entry.name, keepsOpen ? source : (source as? InputFile).map(ReopenedFile.init) ?? source))
             case .directory where prefix.utf8.count < EntryPath.largest:
                 try collect(folder.folder(entry.name), prefix + entry.name + "/", &found)
             default: continue

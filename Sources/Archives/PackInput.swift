@@ -56,6 +56,9 @@ public struct PackInput: Sendable {
         items = [Item(path: name, source: source)]
     }
 
+    /// Files that are kept open; there are limits.
+    private static let mostOpen = 256
+
     /// Bytes of all files.
     public var size: Int { items.reduce(0) { $0 + $1.source.size } }
     /// The number of files.
@@ -68,7 +71,10 @@ public struct PackInput: Sendable {
         if entries.isEmpty && !prefix.isEmpty { emptyDirectories.append(String(prefix.dropLast())) }
         for entry in entries {
             switch entry.kind {
-            case .file: items.append(Item(path: prefix + entry.name, source: try directory.openFile(entry.name)))
+            case .file:
+                let file = try directory.openFile(entry.name)
+                let keepsOpen = items.count < Self.mostOpen
+                items.append(Item(path: prefix + entry.name, source: keepsOpen ? file : ReopenedFile(file)))
             case .directory:
                 let inner = try directory.openDirectory(entry.name)
                 guard !above.contains(inner.identity), prefix.utf8.count < EntryPath.largest else {

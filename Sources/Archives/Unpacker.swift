@@ -82,43 +82,46 @@ public final class Unpacker: Sendable {
     public var size: Int { entries.reduce(0) { $0 + archive.directory.entries[$1].size } }
 
     /// Unpacks with `threads` threads; the files are durable when it returns.
-    public func run(threads: Int, to target: Target) throws(Problem) {
-        let directory = archive.directory
-        for at in entries {
-            let entry = directory.entries[at]
-            let item = archive.item(entry)
-            guard let file = try target(item) else { continue }
-            if entry.size == 0 { try file.finish() }
-            files.withLock { $0[at] = file }
-        }
-        for at in entries where directory.entries[at].size == 0 && checksDigests {
-            guard directory.entries[at].digest.text == SHA256.hex([]) else {
-                throw archive.damage(directory.entries[at], nil, "does not have its digest")
+    public func run(threads: Int, to target: @escaping Target) throws(Problem) {
+        for at in entries where archive.directory.entries[at].size == 0 {
+            let entry = archive.directory.entries[at]
+            if checksDigests, entry.digest.text != SHA256.hex([]) {
+                throw archive.damage(entry, nil, "does not have its digest")
             }
+            try target(archive.item(entry))?.finish()
         }
         try OrderedWork.run(
             units.count, threads: threads, worker: { UnpackWorker() },
-            make: { (at, worker) throws(Problem) in try self.decode(self.units[at], worker) },
+            make: { (at, worker) throws(Problem) in try self.decode(self.units[at], worker, target) },
             settle: { (at, _, worker) throws(Problem) in try self.settle(self.units[at], worker) })
     }
 
-    private func decode(_ unit: Unit, _ worker: UnpackWorker) throws(Problem) {
+    /// The file that a unit goes to; opened with its first unit, and closed with its last, since there are limits.
+    private func file(of unit: Unit, _ target: Target) throws(Problem) -> OutputFile? {
+        try files.withLock { (open) throws(Problem) in
+            if let known = open[unit.entry] { return known }
+            let made = try target(archive.item(archive.directory.entries[unit.entry]))
+            open[unit.entry] = made
+            return made
+        }
+    }
+
+    private func decode(_ unit: Unit, _ worker: UnpackWorker, _ target: Target) throws(Problem) {
         let entry = archive.directory.entries[unit.entry]
         let part = archive.directory.parts[unit.part]
-        let target = unsafe worker.reserve(unit.range.count)
+        let bytes = unsafe worker.reserve(unit.range.count)
         switch part.code {
-        case .merged: try unsafe readMerged(entry, part, unit, target)
-        case .copy: try unsafe archive.read(entry, into: target, at: unit.range.lowerBound)
+        case .merged: try unsafe readMerged(entry, part, unit, bytes)
+        case .copy: try unsafe archive.read(entry, into: bytes, at: unit.range.lowerBound)
         default:
             if checksDigests {
-                try unsafe archive.decode(part, unit.index, of: entry, with: worker.coder, into: target)
+                try unsafe archive.decode(part, unit.index, of: entry, with: worker.coder, into: bytes)
             } else {
-                try unsafe archive.checkStreams(part, unit.index, of: entry, with: worker.coder, into: target)
+                try unsafe archive.checkStreams(part, unit.index, of: entry, with: worker.coder, into: bytes)
             }
         }
-        let file = files.withLock { $0[unit.entry] }
-        guard let file else { return }
-        try unsafe file.write(UnsafeRawBufferPointer(target), at: unit.range.lowerBound)
+        guard let file = try file(of: unit, target) else { return }
+        try unsafe file.write(UnsafeRawBufferPointer(bytes), at: unit.range.lowerBound)
     }
 
     private func readMerged(

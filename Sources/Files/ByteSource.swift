@@ -81,3 +81,29 @@ public final class MemorySource: ByteSource {
         }
     }
 }
+
+/// A file that is opened anew for each reading, where there are too many to keep them open.
+public final class ReopenedFile: ByteSource {
+    /// The path.
+    public let path: String
+    /// The size when it was first opened.
+    public let size: Int
+    /// Tells it from other files.
+    public let identity: FileIdentity
+
+    /// Takes the place of an open file.
+    public init(_ file: InputFile) {
+        (path, size, identity) = (file.path, file.size, file.identity)
+    }
+
+    /// Opens, checks that it is still the same file, and reads.
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(Problem) {
+        let file = try InputFile(path: path)
+        guard file.identity == identity, file.size == size else {
+            throw Problem(
+                .io, "changed", file: path, "was changed while it was read: something else is writing to it",
+                hint: "let the other program finish and try again")
+        }
+        try unsafe file.read(into: buffer, at: offset)
+    }
+}

@@ -40,7 +40,7 @@ public final class OutputFile: ByteSource {
 
     /// Creates a file without a name, in the directory for temporary files; it is gone when it is closed.
     public init(temporaryFor path: String) throws(Problem) {
-        let place = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+        let place = temporaryDirectory
         let name = "\(place)/.adapterkit-\(String(UInt64.random(in: 0 ... .max), radix: 16)).partial"
         let result = System.open(name, in: AT_FDCWD, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
         guard result >= 0 else { throw SystemErrors.problem(-result, "make a temporary file in", place, output: true) }
@@ -151,4 +151,9 @@ public final class OutputFile: ByteSource {
         let sync = System.sync(descriptor.raw)
         guard sync >= 0 else { throw SystemErrors.problem(-sync, "make durable", path) }
     }
+}
+
+/// Where temporary files go: `TMPDIR`, or `/tmp`.
+public var temporaryDirectory: String {
+    unsafe getenv("TMPDIR").map { unsafe String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
 }

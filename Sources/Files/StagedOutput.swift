@@ -23,7 +23,7 @@ public final class StagedOutput: Sendable {
     /// The files so far, so that they can be removed even where no descriptor is left to list them with.
     private let created = Mutex<[String]>([])
     /// Directories within a directory output, by path.
-    private let nested = Mutex<[String: Directory]>([:])
+    private let nested = Mutex<Set<String>>([])
     /// What an output that is replaced may hold; `nil` for a model or adapter.
     private let replaceable: Set<String>?
 
@@ -141,19 +141,28 @@ public final class StagedOutput: Sendable {
             for part in parts {
                 guard Directory.checkComponent(part) else { throw Self.unsafe(parts.joined(separator: "/")) }
                 path += path.isEmpty ? part : "/" + part
-                if let made = known[path] {
-                    place = made
-                    continue
-                }
-                let code = System.makeDirectory(part, in: place.descriptor.raw)
-                guard code >= 0 else {
-                    throw SystemErrors.problem(-code, "make the directory", "\(self.path)/\(path)", output: true)
+                if !known.contains(path) {
+                    let code = System.makeDirectory(part, in: place.descriptor.raw)
+                    guard code >= 0 else {
+                        throw SystemErrors.problem(-code, "make the directory", "\(self.path)/\(path)", output: true)
+                    }
+                    known.insert(path)
                 }
                 place = try Directory(
                     name: part, in: place.descriptor.raw, path: "\(self.path)/\(path)", follow: false)
-                known[path] = place
             }
             return place
+        }
+    }
+
+    /// Makes the directories within a directory output durable, which were not kept open.
+    private func syncNested() throws(Problem) {
+        for path in nested.withLock({ $0.sorted() }) {
+            var place = stage
+            for part in path.split(separator: "/") {
+                place = try Directory(name: String(part), in: place.descriptor.raw, path: self.path, follow: false)
+            }
+            try place.sync()
         }
     }
 
@@ -179,7 +188,7 @@ public final class StagedOutput: Sendable {
 
     /// Gives the output its name; every file must be finished before.
     public func commit() throws(Problem) {
-        for (_, directory) in nested.withLock({ $0 }) { try directory.sync() }
+        try syncNested()
         try stage.sync()
         switch shape {
         case .directory: try commitDirectory()

@@ -164,7 +164,7 @@ final class PackOutput {
 
     /// A path beside which something may be kept meanwhile.
     var scratch: String {
-        let name = "\(isStream ? "/tmp/adapter-pack" : path).merge"
+        let name = "\(isStream ? temporaryDirectory + "/adapter-pack" : path).merge"
         return Directory.kind(of: name) == nil ? name : name + ".2"
     }
 
@@ -191,7 +191,7 @@ struct PackSummary {
         let part = Double(result.size) / Double(max(1, result.inputSize))
         var text =
             "\(escaped(path)): \(files)\(Humane.bytes(result.inputSize)) in \(Humane.bytes(result.size))"
-            + (result.inputSize > 0 ? " (\(Humane.percent(part)))" : "") + ", \(Humane.duration(seconds))"
+            + (result.inputSize > 0 ? " (\(Humane.percent(part)))" : "") + " in \(Humane.duration(seconds))"
         if let base = request.base {
             let codes = result.codes
             var parts = ["\(Humane.count(codes.copies)) equal", "\(Humane.count(codes.differences)) as differences"]

@@ -31,7 +31,7 @@ struct UnpackRun {
             throw Problem(.usage, "names-with-test", "--test reads the whole archive, so it takes no names")
         }
         let isComplete = archive.baseName == nil || arguments.value("base") != nil
-        let merged = isComplete ? try prepareBase(scratch: "/tmp/adapter-unpack") : nil
+        let merged = isComplete ? try prepareBase(scratch: temporaryDirectory + "/adapter-unpack") : nil
         let size = try run(nil, checksParts: true, checksDigests: isComplete, merged?.files, label: "testing") { _ in
             nil
         }
@@ -58,7 +58,7 @@ struct UnpackRun {
 
     private func run(
         _ paths: Set<String>?, checksParts: Bool, checksDigests: Bool = true, _ merged: BaseFiles?, label: String,
-        to target: Unpacker.Target
+        to target: @escaping Unpacker.Target
     ) throws -> Int {
         let progress = Progress(terminal, label: label, totalBytes: Unpacker.size(archive, paths))
         defer { progress.finish() }
@@ -77,8 +77,10 @@ struct UnpackRun {
         let sources = archive.sources(of: selection.paths)
         guard !sources.isEmpty else { return nil }
         guard let path = arguments.value("base") else {
-            if let item = archive.items.first(where: { $0.needsBase }) { throw archive.needsBase(of: item) }
-            return nil
+            throw Problem(
+                .incompatible, "needs-base", file: archive.path,
+                "was packed against the base '\(archive.baseName ?? "")', and cannot be unpacked without it",
+                hint: "name it with --base BASE")
         }
         let base = try BaseFiles(path: path)
         let checking = Progress(terminal, label: "checking base", totalBytes: sources.reduce(0) { $0 + $1.size })
@@ -145,7 +147,7 @@ struct UnpackRun {
 
     /// One file to standard output: unpacked and checked first, so that nothing wrong goes out.
     private func stream() throws -> Int32 {
-        let merged = try prepareBase(scratch: "/tmp/adapter-unpack")
+        let merged = try prepareBase(scratch: temporaryDirectory + "/adapter-unpack")
         let spool = try OutputFile(temporaryFor: "standard output")
         let size = try run(selection.paths, checksParts: false, merged?.files, label: "unpacking") {
             item throws(Problem) in

@@ -26,7 +26,8 @@ def round_trips(quick):
     return {
         "trees": trips.trees(120 if quick else 2000), "files": trips.files(200 if quick else 4000),
         "dtypes": trips.dtypes(quick), "models and adapters": trips.models_and_adapters, "special directories": trips.special,
-        "bad names": trips.bad_names, "pipes": trips.streams, "threads": trips.threads, "selections": trips.selections, "usage": trips.usage,
+        "bad names": trips.bad_names, "pipes": trips.streams, "threads": trips.threads, "selections": trips.selections,
+        "usage": trips.usage,
     }  # fmt: skip
 
 

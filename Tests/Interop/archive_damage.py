@@ -28,11 +28,11 @@ def coded(tools, directory, seed):
     data, base = (cases.floats(rng, "F16", 24) for _ in range(2))
     sources = [writer.Source("tensor", "t", base), writer.Source("tensor", "same", data), writer.Source("file", "f", base)]
     files = {"a": [writer.Part(f"{code}", data, 32) for code in (
-        "bytes", "rotated2", "difference2@0", "grouped2.10@0", "copy@1", "grouped4.23@2")]}  # fmt: skip
+        "bytes", "rotated2", "joint2", "joint4", "difference2@0", "grouped2.10@0", "copy@1", "grouped4.23@2")]}  # fmt: skip
     path = archive_own.write_base(directory / "base", sources, 1)
     archive = directory / "coded"
     archive.write_bytes(writer.pack(files, sources=sources, directories=["e"], bound=[(None, "0" * 64)]))
-    return archive, {b"a": data * 6, b"e": None}, path, checks.Run(0, b"", "")
+    return archive, {b"a": data * 8, b"e": None}, path, checks.Run(0, b"", "")
 
 
 def harmless(tally, tools, label, whole, archive, wanted, base, scratch):

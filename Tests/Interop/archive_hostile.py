@@ -128,19 +128,9 @@ def bad_codes():
     """Codes that nobody knows, sources that are not there, sizes that are no multiples."""
     data, equal = bytes(range(64)), Source("tensor", "t", bytes(range(64)))
     for code in (
-        "lzma",
-        "byte",
-        "bytes1",
-        "bytes@0",
-        "Bytes",
-        "rotated",
-        "rotated3",
-        "rotated16",
-        "rotated2@0",
-        "rotated2.7",
-        "raw",
-        "",
-    ):
+        "lzma", "byte", "bytes1", "bytes@0", "Bytes", "rotated", "rotated3", "rotated16", "rotated2@0", "rotated2.7", "raw", "",
+        "joint", "joint1", "joint3", "joint16", "joint2@0", "joint2",
+    ):  # fmt: skip
         hooks = changed("part bytes", f"part {code}")
         yield f"code {code!r}", pack({"z": data}, sources=[equal], hooks=hooks)
     for code in (

@@ -38,7 +38,9 @@ def coded(rng, data, sources):
         widths = [w for w in (1, 2, 4, 8) if len(part.data) % w == 0]
         width = rng.choice(widths)
         part.chunk = max(rng.choice(CHUNKS), len(part.data) // 300 + 1)
-        kind = rng.choice(["bytes", "rotated", "difference", "grouped", "copy"])
+        kind = rng.choice(["bytes", "rotated", "joint", "difference", "grouped", "copy"])
+        if kind == "joint" and width == 1:
+            kind = "rotated"
         part.code = kind
         if kind not in ("bytes", "copy"):
             part.code = f"{kind}{width}"

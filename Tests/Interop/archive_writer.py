@@ -75,8 +75,10 @@ def planes(code, chunk, source):
         return [chunk]
     width = int(width)
     x = np.frombuffer(chunk, f"<u{width}")
-    if kind == "rotated":
+    if kind in ("rotated", "joint"):
         x = (x << 1) + (x >> (8 * width - 1))
+        if kind == "joint":
+            return joint_planes(x, width)
     else:
         s = np.frombuffer(source.ljust(len(chunk), b"\0"), f"<u{width}")
         d = (x - s).view(f"<i{width}")
@@ -85,6 +87,22 @@ def planes(code, chunk, source):
             x = np.concatenate([x[((s >> int(shift)) & 255) == group] for group in range(256)])
     rows = x.astype(f">u{width}").view(np.uint8).reshape(-1, width)
     return [rows[:, i].tobytes() for i in range(width)]
+
+
+def joint_planes(x, width):
+    """The planes of a `joint` chunk, from its rotated elements."""
+    whole = [(x >> (8 * (width - 2 - i) + 6) & 255).astype(np.uint8).tobytes() for i in range(width - 1)]
+    quarter = (len(x) + 3) // 4
+    padded = np.zeros(4 * quarter, np.uint64)
+    padded[: len(x)] = x
+    a, b, c, d = (padded & 63).reshape(4, quarter)
+    sixes = [a + d % 4 * 64, b + d // 4 % 4 * 64, c + d // 16 * 64]
+    a, b, c, d = (padded >> (8 * width - 2)).reshape(4, quarter)
+    return [
+        *whole,
+        b"".join(s.astype(np.uint8).tobytes() for s in sixes),
+        (a + 4 * b + 16 * c + 64 * d).astype(np.uint8).tobytes(),
+    ]
 
 
 def token(plane, level, stored):

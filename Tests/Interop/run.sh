@@ -33,3 +33,4 @@ all=
 "$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
 "$python" -W ignore Tests/Interop/combine.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/extract.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/archive.py --bin "$bin" $mode
