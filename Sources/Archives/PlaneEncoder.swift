@@ -69,9 +69,13 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
         let size = Double(plane.count)
         let (huffman, runs) = unsafe estimates(plane)
         let quick: (method: DeflateMethod, size: Double) = runs < huffman ? (.runs, runs) : (.huffman, huffman)
-        // Random bytes have no matches either.
-        let mayMatch = unsafe !isNumeric || (level != .fast && hasMatches(plane))
-        if mayMatch, let found = unsafe sampled(plane, against: quick, isNumeric: isNumeric) { return found }
+        if !isNumeric {
+            // Whatever it is, matches do no worse, unless there is nothing to find at all.
+            if quick.size < size * 0.95 { return .matches }
+            if unsafe sampleShrinks(plane) { return .matches }
+        } else if level != .fast, unsafe hasMatches(plane), let found = unsafe sampled(plane, against: quick.method) {
+            return found
+        }
         return quick.size < size * (1 - level.leastGain) ? quick.method : nil
     }
 
@@ -145,24 +149,33 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
 
     private static let sampleSize = 24576
 
-    /// What matches would give on a sample, if that is less than the quick methods' part of it.
-    private func sampled(
-        _ plane: UnsafeRawBufferPointer, against quick: (method: DeflateMethod, size: Double), isNumeric: Bool
-    ) -> DeflateMethod? {
-        let isWhole = plane.count <= Self.sampleSize
-        if level == .fast && !isNumeric { return .matches }
-        let start = isWhole ? 0 : (plane.count - Self.sampleSize) / 2
-        let part = unsafe UnsafeRawBufferPointer(rebasing: plane[start..<(start + min(plane.count, Self.sampleSize))])
-        if sample.count < part.count { sample = [UInt8](repeating: 0, count: Self.sampleSize) }
+    /// The method that makes a sample smallest, if that is another than the quick one.
+    private func sampled(_ plane: UnsafeRawBufferPointer, against quick: DeflateMethod) -> DeflateMethod? {
+        let count = min(plane.count, Self.sampleSize)
+        let start = (plane.count - count) / 2
+        let part = unsafe UnsafeRawBufferPointer(rebasing: plane[start..<(start + count)])
         var winner: (method: DeflateMethod, size: Int)?
-        let methods: [DeflateMethod] = isNumeric ? [quick.method, .filtered, .matches] : [quick.method, .matches]
-        for method in methods {
-            let size = unsafe sample.withUnsafeMutableBytes { room in
-                unsafe deflater(method).run(part, into: UnsafeMutableRawBufferPointer(rebasing: room[..<part.count]))
-            }
-            if let size, size < winner?.size ?? .max { winner = (method, size) }
+        for method in [quick, .filtered, .matches] {
+            if let size = unsafe deflated(part, method), size < winner?.size ?? .max { winner = (method, size) }
         }
-        guard let winner, winner.method != quick.method else { return nil }
+        guard let winner, winner.method != quick else { return nil }
         return winner.method
+    }
+
+    /// Whether matches make any of three samples smaller.
+    private func sampleShrinks(_ plane: UnsafeRawBufferPointer) -> Bool {
+        let count = min(plane.count, Self.sampleSize / 3)
+        for start in Set([0, (plane.count - count) / 2, plane.count - count]).sorted() {
+            let part = unsafe UnsafeRawBufferPointer(rebasing: plane[start..<(start + count)])
+            if let size = unsafe deflated(part, .matches), size < count - count / 50 { return true }
+        }
+        return false
+    }
+
+    private func deflated(_ part: UnsafeRawBufferPointer, _ method: DeflateMethod) -> Int? {
+        if sample.count < part.count { sample = [UInt8](repeating: 0, count: Self.sampleSize) }
+        return unsafe sample.withUnsafeMutableBytes { room in
+            unsafe deflater(method).run(part, into: UnsafeMutableRawBufferPointer(rebasing: room[..<part.count]))
+        }
     }
 }
