@@ -55,13 +55,51 @@ public final class Archive: Sendable {
         places = found
     }
 
-    // MARK: Header and directory
+    /// Reads an archive from standard input; what is none, or goes on behind its end, is refused as soon as that shows.
+    public static func fromStandardInput(base: BaseFiles? = nil) throws(Problem) -> Archive {
+        var expected: Int?
+        let spool = try StandardStreams.spoolInput { (spool) throws(Problem) in
+            if expected == nil { expected = try expectedSize(spool) }
+            guard let expected, spool.size > expected else { return }
+            throw Problem(
+                .malformed, "trailing-bytes", file: spool.path, "goes on after the archive's \(expected) bytes",
+                hint: "something was appended to it: get it again")
+        }
+        return try Archive(spool, base: base)
+    }
 
-    private static func read(_ file: any ByteSource) throws(Problem) -> ArchiveDirectory {
+    /// The size that an archive will have, once its header has come.
+    private static func expectedSize(_ spool: OutputFile) throws(Problem) -> Int? {
+        guard spool.size >= 64 else { return nil }
+        guard try looksLikeArchive(spool) else {
+            throw Problem(
+                .malformed, "not-an-archive", file: spool.path, "is no packed archive", hint: "adapter-pack makes them")
+        }
+        let length = try headerLength(spool)
+        guard spool.size >= 8 + length else { return nil }
+        let text = try spool.read(at: 8, count: length)
+        // The offsets that the header gives last are those of the directory, which ends with the archive.
+        guard let last = text.lastIndex(of: UInt8(ascii: "]")),
+            let comma = text[..<last].lastIndex(of: UInt8(ascii: ",")),
+            let end = decimal(text[(comma + 1)..<last])
+        else { throw bad("has a damaged header") }
+        let (sum, overflow) = (8 + length).addingReportingOverflow(end)
+        guard !overflow else { throw bad("has a damaged header") }
+        return sum
+    }
+
+    private static func headerLength(_ file: any ByteSource) throws(Problem) -> Int {
         let length = try file.read(at: 0, count: min(8, file.size)).reversed().reduce(0) { $0 << 8 | UInt64($1) }
         guard length <= ArchiveFormat.largestHeader || file.size < 8 else {
             throw bad("has a header of \(length) bytes, more than archives have")
         }
+        return Int(length)
+    }
+
+    // MARK: Header and directory
+
+    private static func read(_ file: any ByteSource) throws(Problem) -> ArchiveDirectory {
+        _ = try headerLength(file)
         let header = try Header.read(from: file)
         guard let version = header.metadataValue(ArchiveFormat.versionKey) else {
             throw Problem(

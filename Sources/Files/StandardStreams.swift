@@ -9,7 +9,11 @@ public enum StandardStreams {
     public static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
     /// Copies standard input to a file without a name, of which it is read like any other.
-    public static func spoolInput() throws(Problem) -> OutputFile {
+    ///
+    /// - Parameter check: is told, after each piece, of what has come, and throws if that cannot be right.
+    public static func spoolInput(
+        check: (OutputFile) throws(Problem) -> Void = { _ throws(Problem) in }
+    ) throws(Problem) -> OutputFile {
         let spool = try OutputFile(temporaryFor: "standard input")
         var buffer = [UInt8](repeating: 0, count: piece)
         var done = 0
@@ -19,12 +23,12 @@ public enum StandardStreams {
                 System.retrying { unsafe Glibc.read(STDIN_FILENO, target.baseAddress, target.count) }
             }
             guard count >= 0 else { throw SystemErrors.problem(-count, "read", "standard input") }
-            if count == 0 { break }
+            if count == 0 { return spool }
             try spool.write(Array(buffer[..<count]), at: done)
             done += count
+            spool.grew(to: done)
+            try check(spool)
         }
-        spool.grew(to: done)
-        return spool
     }
 
     /// Writes `count` bytes of a file to standard output.

@@ -70,7 +70,7 @@ enum UnpackTool {
     private static func open(_ arguments: Arguments) throws -> Archive {
         let base = try arguments.value("base").map { path throws(Problem) in try BaseFiles(path: path) }
         let path = arguments.operands[0]
-        if path == "-" { return try Archive(StandardStreams.spoolInput(), base: base) }
+        if path == "-" { return try Archive.fromStandardInput(base: base) }
         switch Directory.kind(of: path) {
         case nil: throw Problem(.missing, "no-archive", file: path, "does not exist")
         case .file: return try Archive(path: path, base: base)

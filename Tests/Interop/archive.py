@@ -22,12 +22,13 @@ TOOLS = ("adapter-pack", "adapter-unpack", "adapter-inspect", "adapter-verify", 
 def round_trips(quick):
     """What is packed comes back."""
     import archive_trips as trips
+    import archive_ways as ways
 
     return {
         "trees": trips.trees(120 if quick else 2000), "files": trips.files(200 if quick else 4000),
         "dtypes": trips.dtypes(quick), "models and adapters": trips.models_and_adapters, "special directories": trips.special,
-        "bad names": trips.bad_names, "pipes": trips.streams, "threads": trips.threads, "selections": trips.selections,
-        "usage": trips.usage,
+        "small files": trips.small_files, "bad names": trips.bad_names, "threads": trips.threads, "pipes": ways.streams,
+        "selections": ways.selections, "usage": ways.usage,
     }  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def with_bases(quick):
 
 def wrong_ones(quick):
     """The decoder and the writer, and archives that are wrong."""
+    import archive_bombs as bombs
     import archive_damage as damage
     import archive_hostile as hostile
     import archive_own as own
@@ -56,7 +58,7 @@ def wrong_ones(quick):
     table = {"decoder": own.decoder(40 if quick else 1000), "own archives": own.agree(120 if quick else 3000)}
     table["damage in place"] = damage.in_place(100 if quick else 3000)
     table |= {f"damage: {make.__name__}": damage.damage(make, not quick) for make in (damage.small, damage.coded)}
-    return table | {f"hostile {name}": hostile.section(name) for name in hostile.SECTIONS} | {"large": hostile.large}
+    return table | {f"hostile {name}": hostile.section(name) for name in hostile.SECTIONS} | {"large": bombs.large}
 
 
 def sections(options):

@@ -5,10 +5,12 @@ import re
 import struct
 import zlib
 
+import archive_checks as checks
 from archive_writer import Hooks, Part, pack, sha256
 
 GOOD = {"a.txt": b"hello, hello, hello, hello", "dir/b": b"\0" * 400, "w": [Part("rotated2", bytes(range(64)), 16)]}
 MIB = 1 << 20
+LARGE = 128 * 1024  # KiB that an archive of a million chunks may take
 
 
 def zeros(size):
@@ -199,6 +201,31 @@ def bombs():
         "bomb: long metadata",
         pack({}, hooks=Hooks(metadata=lambda m: m | {"adapterkit.content": json.dumps("x" * 50_000_000)})),
     )
+
+
+def large(tally, tools, size, directory, seed):
+    """Archives that are right but unusual: they come back, and take no more memory than it has to."""
+    few = bytes(range(100)) * 10_000
+    files = {
+        "a million chunks of one byte": {"a": [Part("bytes", few, 1, lambda plane: True)]},
+        "30,000 files": {f"{i:05}": b"" for i in range(30_000)},
+        "50,000 parts": {"a": [Part("bytes", b"x") for _ in range(50_000)]},
+        "1 GiB of zeros": {"a": [Part("bytes", bytes(1 << 24), 1 << 24) for _ in range(64)]},
+    }  # fmt: skip
+    for label, parts in files.items():
+        archive, out = directory / "archive", directory / "out"
+        archive.write_bytes(pack(parts, level=9))
+        for arguments in (["--test"], ["-o", out]):
+            answer = checks.measured(tools, "adapter-unpack", archive, *arguments)
+            about = f"large: {label} {arguments[0]}"
+            tally.check(answer.code == 0, about, str(answer))
+            tally.check(answer.peak <= LARGE, f"{about}: memory", f"{answer.peak} KiB")
+            print(f"  {about}: {answer.peak} KiB, {answer.seconds:.2f} s")
+        if out.exists():
+            found = checks.tree(out)
+            wanted = {p: b"".join(x.data for x in d) if isinstance(d, list) else d for p, d in parts.items()}
+            tally.check(found == {p.encode(): d for p, d in wanted.items()}, f"large: {label}: same bytes")
+        checks.clean(out)
 
 
 SECTIONS = {"containers": bad_containers, "streams": bad_streams, "bombs": bombs}
