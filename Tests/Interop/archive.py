@@ -58,7 +58,8 @@ def wrong_ones(quick):
     table = {"decoder": own.decoder(40 if quick else 1000), "own archives": own.agree(120 if quick else 3000)}
     table["damage in place"] = damage.in_place(100 if quick else 3000)
     table |= {f"damage: {make.__name__}": damage.damage(make, not quick) for make in (damage.small, damage.coded)}
-    return table | {f"hostile {name}": hostile.section(name) for name in hostile.SECTIONS} | {"large": bombs.large}
+    table |= {f"hostile {name}": hostile.section(name) for name in hostile.SECTIONS}
+    return table if quick else table | {"large": bombs.large}
 
 
 def sections(options):
