@@ -351,10 +351,17 @@ public final class Archive: Sendable {
             hint: "the archive is damaged: get it again")
     }
 
-    /// The name of the tensor that a part holds, read from the packed header, if that is not damaged itself.
+    /// The name of the tensor that a part holds, from the packed header.
+    ///
+    /// Only the first part is read for it, so that its own damage cannot lead here again.
     private func tensorName(_ entry: ArchiveEntry, _ part: ArchivePart) -> String? {
-        guard part.start > 0, let header = try? Header.read(from: PackedFile(self, entry)) else { return nil }
-        return header.tensors.first { $0.byteCount > 0 && header.dataStart + $0.begin == part.start }?.name
+        guard part.start > 0, let first = entry.parts.first.map({ directory.parts[$0] }), first.start == 0,
+            first.size > 8, first.size <= Header.largestHeader,
+            let bytes = try? PackedFile(self, entry).read(at: 0, count: first.size)
+        else { return nil }
+        let size = entry.size - first.size
+        guard let header = try? Header.parse(json: Array(bytes[8...]), dataLength: size, file: path) else { return nil }
+        return header.tensors.first { $0.byteCount > 0 && first.size + $0.begin == part.start }?.name
     }
 
     private func sourcePlace(_ source: Int, _ entry: ArchiveEntry) throws(Problem) -> BaseFiles.Place {

@@ -25,7 +25,7 @@ public enum ArchiveFormat {
     /// Headers of archives are short: they name files, not tensors.
     static let largestHeader = 8 << 20
     /// The most planes in an archive of `size` bytes.
-    static func mostPlanes(_ size: Int) -> Int { (1 << 20) + size / 1000 }
+    static func mostPlanes(_ size: Int) -> Int { (1 << 19) + size / 1000 }
     /// The largest directory in an archive of `size` bytes.
     static func largestDirectory(_ size: Int) -> Int { (16 << 20) + size / 1000 }
 

@@ -58,7 +58,7 @@ public final class BaseFiles: Sendable {
             switch entry.kind {
             case .file:
                 let source = try folder.source(entry.name)
-                let keepsOpen = found.count < 256 || !(source is InputFile)
+                let keepsOpen = found.count < 8 || !(source is InputFile)
                 found.append(
                     (prefix + entry.name, keepsOpen ? source : (source as? InputFile).map(ReopenedFile.init) ?? source))
             case .directory where prefix.utf8.count < EntryPath.largest:

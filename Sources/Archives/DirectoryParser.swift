@@ -109,7 +109,9 @@ struct DirectoryParser {
     }
 
     private func name(_ text: String) throws(Problem) -> String {
-        guard case .string(let name)? = try? JSONValue.parse(Array(text.utf8)) else {
+        guard text.utf8.first == UInt8(ascii: "\""), text.utf8.last == UInt8(ascii: "\""),
+            case .string(let name)? = try? JSONValue.parse(Array(text.utf8))
+        else {
             throw bad("has a name in quotes that is none")
         }
         return name
@@ -185,12 +187,13 @@ struct DirectoryParser {
     }
 
     private mutating func check(_ path: String, after last: [UInt8], isDirectory: Bool) throws(Problem) {
-        let own = path.hasPrefix(ArchiveFormat.inputPrefix) ? String(path.dropFirst(2)) : path
+        let isInput = path.hasPrefix(ArchiveFormat.inputPrefix) && !isDirectory
+        let own = isInput ? String(path.dropFirst(2)) : path
         if let flaw = EntryPath.flaw(own) { throw unsafe(path, flaw) }
         guard last.isEmpty || last.lexicographicallyPrecedes(path.utf8) || isFirstInput(path, last) else {
             throw bad("has paths out of order")
         }
-        let kept = path.hasPrefix(ArchiveFormat.inputPrefix) ? "\u{1}" + own : own
+        let kept = isInput ? "\u{1}" + own : own
         if let flaw = collisions.add(kept, isDirectory: isDirectory) { throw unsafe(path, flaw) }
     }
 
@@ -308,6 +311,10 @@ struct DirectoryParser {
             throw bad("says that it holds one file, but it does not")
         }
         let needsRecipe = result.parts.contains { if case .merged = $0.code { true } else { false } }
+        guard (baseDigest == nil) == result.sources.isEmpty else { throw bad("has a base without use, or lacks one") }
+        guard result.recipe != nil || files.count == result.entries.count else {
+            throw bad("has inputs of a recipe, but no recipe")
+        }
         guard needsRecipe == (result.recipe != nil) else { throw bad("has a recipe without use, or lacks one") }
     }
 }

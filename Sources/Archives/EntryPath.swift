@@ -1,4 +1,5 @@
 import Problems
+import StrictJSON
 
 /// Rules for paths in archives: what unpacks on one machine must unpack on every other, and never outside its directory.
 enum EntryPath {
@@ -31,24 +32,36 @@ enum EntryPath {
 
     /// Finds paths that cannot lie beside each other: the same but for case or normalisation, or one a directory of another.
     struct Collisions {
-        private var kinds: [String: Bool] = [:]
+        private enum Kind { case file, directory, empty }
+        private var known: [String: (path: String, kind: Kind)] = [:]
 
         /// What stands against adding a path, whose parents become directories; `nil` if nothing does.
+        ///
+        /// - Parameter isDirectory: whether it is a directory with nothing in it.
         mutating func add(_ path: String, isDirectory: Bool) -> String? {
+            for (at, byte) in zip(path.utf8.indices, path.utf8) where byte == UInt8(ascii: "/") {
+                if let flaw = note(String(path[..<at]), .directory) { return flaw }
+            }
+            return note(path, isDirectory ? .empty : .file)
+        }
+
+        private mutating func note(_ path: String, _ kind: Kind) -> String? {
             // To Swift, canonically equivalent strings are equal.
             let folded = path.lowercased()
-            for (at, byte) in zip(folded.utf8.indices, folded.utf8) where byte == UInt8(ascii: "/") {
-                let parent = String(folded[..<at])
-                if kinds[parent] == false { return "lies in '\(parent)', which is a file" }
-                kinds[parent] = true
-            }
-            guard let known = kinds[folded] else {
-                kinds[folded] = isDirectory
+            guard let found = known[folded] else {
+                known[folded] = (path, kind)
                 return nil
             }
-            if isDirectory && known { return nil }
-            return known
-                ? "is a directory, too" : "is there twice, or another is the same but for case or normalisation"
+            guard found.path.utf8.elementsEqual(path.utf8) else {
+                return "is the same as '\(found.path.excerpt)' but for case or normalisation"
+            }
+            if kind == .directory {
+                if found.kind == .directory { return nil }
+                return found.kind == .file
+                    ? "lies in '\(path.excerpt)', which is a file"
+                    : "lies in '\(path.excerpt)', which is said to be empty"
+            }
+            return found.kind == .directory ? "is a directory with something in it, too" : "is there twice"
         }
     }
 }

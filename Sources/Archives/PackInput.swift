@@ -57,7 +57,7 @@ public struct PackInput: Sendable {
     }
 
     /// Files that are kept open; there are limits.
-    private static let mostOpen = 256
+    private static let mostOpen = 8
 
     /// Bytes of all files.
     public var size: Int { items.reduce(0) { $0 + $1.source.size } }

@@ -49,8 +49,9 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
         var winner: (method: DeflateMethod, size: Int)?
         var last: DeflateMethod?
         for method in DeflateMethod.allCases {
-            guard let size = unsafe deflater(method).run(plane, into: room) else { continue }
+            // Even one that does not fit has written over the one before.
             last = method
+            guard let size = unsafe deflater(method).run(plane, into: room) else { continue }
             if size < winner?.size ?? .max { winner = (method, size) }
         }
         guard let winner else { return nil }

@@ -21,6 +21,12 @@ public final class Unpacker: Sendable {
         var partSum: SHA256? = SHA256()
     }
 
+    /// With more files than this, the disk is waited for once at the end, not with each file.
+    private static let fewFiles = 64
+
+    /// Whether files are left for the output as a whole to be made durable.
+    public var leavesSync: Bool { entries.count > Self.fewFiles }
+
     /// Bytes after which the disk is told to begin.
     private static let writeback = 8 << 20
 
@@ -88,7 +94,7 @@ public final class Unpacker: Sendable {
             if checksDigests, entry.digest.text != SHA256.hex([]) {
                 throw archive.damage(entry, nil, "does not have its digest")
             }
-            try target(archive.item(entry))?.finish()
+            try target(archive.item(entry))?.finish(size: 0, isDurable: !leavesSync)
         }
         try OrderedWork.run(
             units.count, threads: threads, worker: { UnpackWorker() },
@@ -168,7 +174,9 @@ public final class Unpacker: Sendable {
         guard digest == entry.digest.text, entry.parts.count > 1 || digest == part.digest.text else {
             throw archive.damage(entry, nil, "does not have its digest")
         }
-        if let file = files.withLock({ $0.removeValue(forKey: unit.entry) }) { try file.finish() }
+        if let file = files.withLock({ $0.removeValue(forKey: unit.entry) }) {
+            try file.finish(size: entry.size, isDurable: !leavesSync)
+        }
     }
 }
 

@@ -27,6 +27,8 @@ int ak_start_writeback(int fd, int64_t offset, int64_t count) {
     return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
 }
 
+int ak_syncfs(int fd) { return syncfs(fd); }
+
 int ak_path_flag(void) { return O_PATH; }
 
 int ak_openat(int dir, const char *path, int flags, unsigned mode) {

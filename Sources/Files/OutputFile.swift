@@ -138,7 +138,9 @@ public final class OutputFile: ByteSource {
     public func finish() throws(Problem) { try finish(size: size) }
 
     /// The same for a file that grew to `size` bytes.
-    public func finish(size: Int) throws(Problem) {
+    ///
+    /// - Parameter isDurable: whether to wait for the disk; if not, the output as a whole has to.
+    public func finish(size: Int, isDurable: Bool = true) throws(Problem) {
         var status = stat()
         let code = System.status(of: descriptor.raw, &status)
         guard code >= 0 else { throw SystemErrors.problem(-code, "look at", path) }
@@ -147,6 +149,7 @@ public final class OutputFile: ByteSource {
                 .internalFault, "wrong-length", file: path, "has \(status.st_size) bytes, but \(size) were due")
         }
         grew(to: size)
+        guard isDurable else { return }
         // After a failed fsync the pages may be gone: it is never tried again.
         let sync = System.sync(descriptor.raw)
         guard sync >= 0 else { throw SystemErrors.problem(-sync, "make durable", path) }

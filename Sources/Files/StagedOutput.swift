@@ -187,8 +187,16 @@ public final class StagedOutput: Sendable {
     }
 
     /// Gives the output its name; every file must be finished before.
-    public func commit() throws(Problem) {
-        try syncNested()
+    ///
+    /// - Parameter syncsAll: whether files were finished without waiting for the disk, since there are many: then the
+    ///   whole file system is made durable at once.
+    public func commit(syncsAll: Bool = false) throws(Problem) {
+        if syncsAll {
+            let code = System.syncAll(stage.descriptor.raw)
+            guard code >= 0 else { throw SystemErrors.problem(-code, "make durable", path) }
+        } else {
+            try syncNested()
+        }
         try stage.sync()
         switch shape {
         case .directory: try commitDirectory()

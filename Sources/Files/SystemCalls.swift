@@ -68,6 +68,10 @@ enum System {
         mutating(.sync) { fsync(descriptor) }
     }
 
+    static func syncAll(_ descriptor: Int32) -> Int {
+        mutating(.sync) { ak_syncfs(descriptor) }
+    }
+
     static func makeDirectory(_ name: String, in directory: Int32) -> Int {
         mutating(.makeDirectory) { unsafe mkdirat(directory, name, 0o777) }
     }

@@ -32,7 +32,8 @@ struct UnpackRun {
         }
         let isComplete = archive.baseName == nil || arguments.value("base") != nil
         let merged = isComplete ? try prepareBase(scratch: temporaryDirectory + "/adapter-unpack") : nil
-        let size = try run(nil, checksParts: true, checksDigests: isComplete, merged?.files, label: "testing") { _ in
+        let (size, _) = try run(nil, checksParts: true, checksDigests: isComplete, merged?.files, label: "testing") {
+            _ in
             nil
         }
         if !isComplete {
@@ -59,7 +60,7 @@ struct UnpackRun {
     private func run(
         _ paths: Set<String>?, checksParts: Bool, checksDigests: Bool = true, _ merged: BaseFiles?, label: String,
         to target: @escaping Unpacker.Target
-    ) throws -> Int {
+    ) throws -> (size: Int, leavesSync: Bool) {
         let progress = Progress(terminal, label: label, totalBytes: Unpacker.size(archive, paths))
         defer { progress.finish() }
         let unpacker = Unpacker(
@@ -67,7 +68,7 @@ struct UnpackRun {
         ) { progress.advance(by: $0) }
         try unpacker.run(threads: threads, to: target)
         try checkInterrupted()
-        return unpacker.size
+        return (unpacker.size, unpacker.leavesSync)
     }
 
     // MARK: Base
@@ -119,7 +120,7 @@ struct UnpackRun {
         let merged = try prepareBase(scratch: path + ".merge")
         let stage = try StagedOutput(path: path, shape: shape, replacing: replacing, replaceable: paths)
         try requireSpace(stage)
-        let size = try run(selection.paths, checksParts: false, merged?.files, label: "unpacking") {
+        let (size, leavesSync) = try run(selection.paths, checksParts: false, merged?.files, label: "unpacking") {
             item throws(Problem) in
             isFile
                 ? try stage.create(lastComponent(of: path), size: item.size)
@@ -130,7 +131,7 @@ struct UnpackRun {
                 try stage.makeDirectory(directory.split(separator: "/").map(String.init))
             }
         }
-        try stage.commit()
+        try stage.commit(syncsAll: leavesSync)
         tell(path, size, count: selection.paths?.count ?? archive.items.count { !$0.isInput })
         return 0
     }
@@ -149,7 +150,7 @@ struct UnpackRun {
     private func stream() throws -> Int32 {
         let merged = try prepareBase(scratch: temporaryDirectory + "/adapter-unpack")
         let spool = try OutputFile(temporaryFor: "standard output")
-        let size = try run(selection.paths, checksParts: false, merged?.files, label: "unpacking") {
+        let (size, _) = try run(selection.paths, checksParts: false, merged?.files, label: "unpacking") {
             item throws(Problem) in
             spool.grew(to: item.size)
             return spool

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// Makes all of a file system durable, of which fd is a file or directory; -1 and errno on failure.
+int ak_syncfs(int fd);
+
 /* copy_file_range(2): bytes copied, 0 at end of file. */
 long ak_copy_file_range(int from, int64_t from_offset, int to, int64_t to_offset, size_t count);
 /* renameat2(2) with RENAME_NOREPLACE. */
