@@ -91,6 +91,8 @@ def find_sources(lines, base):
     """The bytes of the base that are needed; they must be the right ones."""
     need(base, "this needs --base")
     where, files = (base, sorted(base.glob("*.safetensors"))) if base.is_dir() else (base.parent, [base])
+    named = {file for index in where.glob("*.index.json") for file in json.loads(index.read_text())["weight_map"].values()}
+    files.sort(key=lambda file: file.name in named)  # what the index names counts
     there = {name: data for file in files for name, data in tensors(file)[1].items()}
     for kind, size, digest, name in lines:
         data = (where / json.loads(name)).read_bytes() if kind == "file" else there.get(json.loads(name), b"")

@@ -34,28 +34,28 @@ public enum BaseBinding {
         return base.tensors.filter { names.contains($0.info.name) }
     }
 
-    /// What of the base differs from what an adapter of `inputs` is bound to.
+    /// Adds to `inputs` what of the base differs from what their adapters are bound to.
     ///
     /// - Parameter allowed: codes of errors that count as warnings.
-    public static func problems(
-        of inputs: LoadedInputs, allowed: Set<String>, threads: Int, progress: @escaping @Sendable (Int) -> Void
-    ) throws(Problem) -> [Problem] {
-        guard let base = inputs.base else { return [] }
-        var result: [Problem] = []
-        for entry in inputs.entries {
+    public static func check(
+        _ inputs: inout LoadedInputs, allowed: Set<String>, threads: Int, progress: @escaping @Sendable (Int) -> Void
+    ) throws(Problem) {
+        guard let base = inputs.base else { return }
+        for (at, entry) in inputs.entries.enumerated() {
             guard let adapter = entry.adapter, let binding = adapter.archive?.binding else { continue }
-            result += try problems(binding, adapter, base, threads, progress)
-        }
-        return result.map { problem in
-            guard allowed.contains(problem.code) else { return problem }
-            var lowered = problem
-            lowered.severity = .warning
-            lowered.hint = nil
-            return lowered
+            let found = try problems(binding, adapter, base, threads, progress)
+            inputs.add(
+                found.map { problem in
+                    guard allowed.contains(problem.code) else { return problem }
+                    var lowered = problem
+                    lowered.severity = .warning
+                    lowered.hint = nil
+                    return lowered
+                }, to: at)
         }
     }
 
-    /// Bytes that `problems` reads.
+    /// Bytes that `check` reads.
     public static func checkedBytes(_ inputs: LoadedInputs) -> Int {
         inputs.entries.reduce(0) { sum, entry in
             (entry.adapter?.archive?.binding?.tensors ?? []).reduce(sum) {
@@ -70,15 +70,20 @@ public enum BaseBinding {
     ) throws(Problem) -> [Problem] {
         var result: [Problem] = []
         if let config = binding.config, base.config.map(configDigest) != config {
-            let what = base.config == nil ? "has no config.json" : "has another config.json"
-            result.append(problem("bound-config", base.path, nil, "\(what) than the base that", adapter))
+            let what =
+                base.config == nil
+                ? "has no config.json, unlike the base to which" : "has another config.json than the base to which"
+            result.append(problem("bound-config", base.path, nil, what, adapter))
         }
         var places: [(place: Checkpoint.Place, digest: String)] = []
         for tensor in binding.tensors {
             if let place = base.lookup(tensor.name) {
                 places.append((place, tensor.digest))
             } else {
-                result.append(problem("bound-tensor", base.path, tensor.name, "is missing in the base, but", adapter))
+                result.append(
+                    problem(
+                        "bound-tensor", base.path, tensor.name, "is missing in the base, unlike in the one to which",
+                        adapter))
             }
         }
         let found = try TensorDigests.of(places.map(\.place), in: base, threads: threads, progress: progress)

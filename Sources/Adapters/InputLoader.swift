@@ -150,6 +150,9 @@ public struct LoadedInputs: Sendable {
         )
     }
 
+    /// Adds what was found later about the adapter at a place of `entries`.
+    mutating func add(_ problems: [Problem], to place: Int) { entries[place].problems += problems }
+
     /// Everything that was found, the base's problems first.
     public var problems: [Problem] { baseProblems + entries.flatMap(\.problems) }
 

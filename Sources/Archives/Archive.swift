@@ -11,7 +11,8 @@ public final class Archive: Sendable {
     public let path: String
     let file: any ByteSource
     let directory: ArchiveDirectory
-    let base: BaseFiles?
+    /// The base that it is read with.
+    public let base: BaseFiles?
     private let places: [String: Int]
     private let cache = ChunkCache()
 
@@ -276,7 +277,12 @@ public final class Archive: Sendable {
             let place = try sourcePlace(source, entry)
             return try unsafe place.file.read(into: buffer, at: place.offset + start)
         }
-        if case .merged = part.code { throw needsBase(entry) }
+        if case .merged = part.code {
+            throw Problem(
+                .incompatible, "needs-merge", file: path,
+                "holds '\(entry.path.excerpt)' as adapters to merge again, so it cannot be read in parts",
+                hint: "unpack it first: adapter-unpack \(shellQuoted(path)) --base BASE -o DIR")
+        }
         var done = 0
         while done < buffer.count {
             let index = (start + done) / part.chunk

@@ -22,6 +22,8 @@ public enum ArchiveFormat {
     static let largestChunk = 16 << 20
     /// No byte that deflate makes stands for more than this many.
     static let largestRatio = 1032
+    /// How many parts may refer to one source, so that a few lines cannot stand for very many bytes.
+    static let mostUses = 16
     /// Headers of archives are short: they name files, not tensors.
     static let largestHeader = 8 << 20
     /// The most planes in an archive of `size` bytes.

@@ -29,11 +29,18 @@ public struct PackRecipe: Sendable {
     public let inputs: [(path: String, source: any ByteSource)]
     /// The tensors that it makes: file and name.
     public let tensors: [(file: String, tensor: String)]
+    /// Bytes of these tensors.
+    public let tensorBytes: Int
+
+    /// Whether the adapters are likely to take less than the tensors' differences to the base, at two fifths of their bytes.
+    public var isWorthIt: Bool { inputs.reduce(0) { $0 + $1.source.size } * 4 / 5 < tensorBytes * 2 / 5 }
 
     /// Joins them.
     public init(
-        text: JSONObject, inputs: [(path: String, source: any ByteSource)], tensors: [(file: String, tensor: String)]
+        text: JSONObject, inputs: [(path: String, source: any ByteSource)], tensors: [(file: String, tensor: String)],
+        tensorBytes: Int
     ) {
+        self.tensorBytes = tensorBytes
         self.text = text
         self.inputs = inputs
         self.tensors = tensors
@@ -54,6 +61,8 @@ public struct PackResult: Sendable {
     public let content: String
     /// The adapter's identity, if it is one.
     public let adapter: String?
+    /// Whether the base is needed to unpack.
+    public let usesBase: Bool
     /// Tensors, or other parts, by how they were coded.
     public let codes: (plain: Int, differences: Int, copies: Int, merged: Int)
 }
@@ -124,10 +133,12 @@ public final class ArchiveWriter: Sendable {
         if let recipe = request.recipe { request.input.add(inputs: recipe.inputs) }
         var plan = PackPlan(request.input, base: request.base)
         try plan.chooseFloatCodes(request.level, threads: threads)
-        if request.base != nil {
+        if let base = request.base {
             let merged = Set((request.recipe?.tensors ?? []).map { BaseComparison.key($0.file, $0.tensor) })
-            plan = try BaseComparison(plan: plan, level: request.level, merged: merged)
+            let told = try BaseComparison(plan: plan, level: request.level, base: base, merged: merged)
                 .decided(threads: threads, progress: progress)
+            // A base that tells next to nothing would only be in the way when unpacking.
+            if told.toldByBase * 100 >= request.input.size { plan = told } else { request.base = nil }
         }
         if !plan.usesRecipe { plan.files.removeAll { $0.path.hasPrefix(ArchiveFormat.inputPrefix) } }
         let writer = try ArchiveWriter(plan, request, output, progress: progress)
@@ -257,7 +268,7 @@ public final class ArchiveWriter: Sendable {
             inputSize: files.reduce(0) { $0 + $1.size }, fileCount: files.count, size: position + packed.count,
             overhead: dataStart + packed.count, content: directory.content,
             adapter: adapter.count == 2 ? ArchiveDirectory.content(of: adapter.map { ($0.path, $0.digest.text) }) : nil,
-            codes: counts(directory))
+            usesBase: directory.baseName != nil, codes: counts(directory))
     }
 
     private func counts(_ directory: ArchiveDirectory) -> (plain: Int, differences: Int, copies: Int, merged: Int) {

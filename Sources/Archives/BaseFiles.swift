@@ -21,6 +21,7 @@ public final class BaseFiles: Sendable {
 
     /// Opens a directory with all its files, an archive, or one safetensors file; reads headers only.
     public init(path: String) throws(Problem) {
+        let path = path.hasSuffix(".index.json") && Directory.kind(of: path) == .file ? parentPath(of: path) : path
         self.path = path
         var found: [(String, any ByteSource)] = []
         switch Directory.kind(of: path) {
@@ -38,7 +39,10 @@ public final class BaseFiles: Sendable {
             }
         }
         var places: [String: [Place]] = [:]
-        for (name, file) in found where name.hasSuffix(".safetensors") {
+        // What the index names comes first: another file may hold something else under the same name.
+        let indexed = Self.indexed(found)
+        for (name, file) in found.filter({ indexed.contains($0.0) }) + found.filter({ !indexed.contains($0.0) })
+        where name.hasSuffix(".safetensors") {
             guard let header = try? Header.read(from: file) else { continue }
             for tensor in header.tensors {
                 places[tensor.name, default: []].append(
@@ -49,6 +53,14 @@ public final class BaseFiles: Sendable {
         }
         tensors = places
         files = Dictionary(found) { first, _ in first }
+    }
+
+    /// The files that an index among `found` names.
+    private static func indexed(_ found: [(String, any ByteSource)]) -> Set<String> {
+        guard let file = found.first(where: { !$0.0.contains("/") && $0.0.hasSuffix(".safetensors.index.json") })?.1,
+            let index = try? ShardIndex(file, name: lastComponent(of: file.path))
+        else { return [] }
+        return Set(index.shards.map(\.name))
     }
 
     private static func collect(
@@ -70,6 +82,9 @@ public final class BaseFiles: Sendable {
 
     /// What the base is called: the last part of its path.
     public var name: String { lastComponent(of: path) }
+
+    /// The tensor of that name.
+    func tensor(_ name: String) -> Place? { tensors[name]?.first }
 
     /// The tensor of that name and size.
     func tensor(_ name: String, size: Int) -> Place? { tensors[name]?.first { $0.size == size } }

@@ -153,6 +153,8 @@ struct DirectoryParser {
     }
 
     private var baseDigest: String?
+    private var sourceNames: Set<String> = []
+    private var uses: [Int] = []
 
     private mutating func base(_ fields: Range<Int>) throws(Problem) {
         try advance(to: .base, again: false)
@@ -163,10 +165,12 @@ struct DirectoryParser {
     private mutating func source(_ fields: Range<Int>) throws(Problem) {
         try advance(to: .source)
         guard baseDigest != nil, ["tensor", "file"].contains(word(fields, 1)) else { throw bad("has an unknown line") }
-        result.sources.append(
-            SourceReference(
-                isTensor: word(fields, 1) == "tensor", name: try name(rest(fields, after: 4)),
-                size: try number(word(fields, 2)), digest: try digest(word(fields, 3))))
+        let made = SourceReference(
+            isTensor: word(fields, 1) == "tensor", name: try name(rest(fields, after: 4)),
+            size: try number(word(fields, 2)), digest: try digest(word(fields, 3)))
+        guard sourceNames.insert(word(fields, 1) + " " + made.name).inserted else { throw bad("has a source twice") }
+        result.sources.append(made)
+        uses.append(0)
     }
 
     private mutating func recipe(_ fields: Range<Int>) throws(Problem) {
@@ -237,9 +241,12 @@ struct DirectoryParser {
         let (sum, overflow) = file.done.addingReportingOverflow(size)
         guard size > 0, !overflow, sum <= file.size else { throw bad("has parts that do not add up to their file") }
         if let source = code.source {
-            guard result.sources.indices.contains(source), result.sources[source].size == size else {
+            let isMerged = if case .merged = code { true } else { false }
+            guard result.sources.indices.contains(source), isMerged || result.sources[source].size == size else {
                 throw bad("has a part with a source that does not fit")
             }
+            uses[source] += 1
+            guard uses[source] <= ArchiveFormat.mostUses else { throw bad("uses a source too often") }
         }
         guard code.planes == 0 ? chunk == 0 : (1...ArchiveFormat.largestChunk).contains(chunk),
             size % code.width == 0, chunk % code.width == 0

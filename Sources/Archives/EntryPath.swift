@@ -34,6 +34,7 @@ enum EntryPath {
     struct Collisions {
         private enum Kind { case file, directory, empty }
         private var known: [String: (path: String, kind: Kind)] = [:]
+        private var room = 20 << 20
 
         /// What stands against adding a path, whose parents become directories; `nil` if nothing does.
         ///
@@ -49,6 +50,9 @@ enum EntryPath {
             // To Swift, canonically equivalent strings are equal.
             let folded = path.lowercased()
             guard let found = known[folded] else {
+                // Directories on the way take memory, too; a short list of deep paths can have very many.
+                room -= 2 * path.utf8.count + 128
+                if room < 0 { return "is one too many: there are more or longer paths than an archive may have" }
                 known[folded] = (path, kind)
                 return nil
             }

@@ -27,7 +27,11 @@ public struct PackInput: Sendable {
             case .file:
                 isFile = true
                 items = [Item(path: lastComponent(of: path), source: try InputFile(path: path))]
-            default:
+            case .other:
+                throw Problem(
+                    .missing, "not-a-file", file: path, "is neither a directory nor a regular file",
+                    hint: "to pack what a program writes, name - and pipe it in")
+            case .directory:
                 isFile = false
                 items = []
             }

@@ -27,7 +27,7 @@ struct PackPlan: Sendable {
 
     var files: [File]
     var sources: [SourceReference] = []
-    fileprivate var places: [SourceReference: Int] = [:]
+    fileprivate var places: [SourceReference: (at: Int, uses: Int)] = [:]
 
     /// Cuts files by their own headers; reads these only.
     init(_ input: PackInput, base: BaseFiles?) {
@@ -79,6 +79,13 @@ struct PackPlan: Sendable {
         for (place, code) in zip(places, codes.value) { files[place.file].parts[place.part].code = code }
     }
 
+    /// Bytes of the input that are told by the base.
+    var toldByBase: Int {
+        files.reduce(0) { sum, file in
+            file.parts.reduce(sum) { $0 + ($1.code.source == nil ? 0 : $1.range.count) }
+        }
+    }
+
     /// Whether any tensor is left to the recipe.
     var usesRecipe: Bool {
         files.contains { $0.parts.contains { if case .merged = $0.code { true } else { false } } }
@@ -113,6 +120,7 @@ struct PackPlan: Sendable {
 struct BaseComparison: Sendable {
     let plan: PackPlan
     let level: ArchiveLevel
+    let base: BaseFiles
     /// Tensors that a recipe makes, by file and name.
     let merged: Set<String>
 
@@ -130,8 +138,8 @@ struct BaseComparison: Sendable {
         var subjects: [Subject] = []
         for (at, file) in plan.files.enumerated() {
             if file.candidate != nil { subjects.append(.file(at)) }
-            for (index, part) in file.parts.enumerated() where part.candidate != nil {
-                subjects.append(.part(at, index))
+            for (index, part) in file.parts.enumerated() {
+                if part.candidate != nil || isMerged(file, part) { subjects.append(.part(at, index)) }
             }
         }
         let result = Box(plan)
@@ -167,20 +175,28 @@ struct BaseComparison: Sendable {
         case .part(let at, let index):
             let file = plan.files[at]
             let part = file.parts[index]
-            guard let (place, source, shift) = part.candidate else { return nil }
             progress(part.range.count)
-            let isMerged = merged.contains(Self.key(file.path, part.tensor ?? ""))
-            var reference: SourceReference {
-                get throws(Problem) {
-                    SourceReference(
-                        isTensor: true, name: source.name, size: source.size, digest: try digest(of: place) { _ in })
-                }
+            if isMerged(file, part), part.candidate == nil {
+                // Cast or resized: the recipe makes it out of what has the same name.
+                guard let name = part.tensor, let place = base.tensor(name) else { return nil }
+                return .code(.merged(source: 0), try Self.reference(name, place))
             }
-            if try Self.equal(place, file.source, part.range.lowerBound) { return .copy(try reference) }
-            if isMerged { return .code(.merged(source: 0), try reference) }
+            guard let (place, source, shift) = part.candidate else { return nil }
+            if try Self.equal(place, file.source, part.range.lowerBound) {
+                return .copy(try Self.reference(source.name, place))
+            }
+            if isMerged(file, part) { return .code(.merged(source: 0), try Self.reference(source.name, place)) }
             let code = try worker.bestCode(part, file.source, place, shift)
-            return code.source == nil ? nil : .code(code, try reference)
+            return code.source == nil ? nil : .code(code, try Self.reference(source.name, place))
         }
+    }
+
+    private func isMerged(_ file: PackPlan.File, _ part: PlannedPart) -> Bool {
+        part.tensor.map { merged.contains(Self.key(file.path, $0)) } ?? false
+    }
+
+    private static func reference(_ name: String, _ place: BaseFiles.Place) throws(Problem) -> SourceReference {
+        SourceReference(isTensor: true, name: name, size: place.size, digest: try digest(of: place) { _ in })
     }
 
     static func key(_ path: String, _ tensor: String) -> String { path + "//" + tensor }
@@ -200,25 +216,28 @@ struct BaseComparison: Sendable {
     }
 
     private static func apply(_ decision: Decision, to subject: Subject, _ plan: inout PackPlan) {
-        switch (subject, decision) {
-        case (.file(let at), .copy(let source)):
-            let size = plan.files[at].source.size
+        let source =
+            switch decision {
+            case .copy(let source), .code(_, let source): source
+            }
+        switch subject {
+        case .file(let at):
+            guard case .copy = decision, let place = plan.add(source) else { return }
             plan.files[at].parts = [
-                PlannedPart(code: .copy(source: plan.add(source)), range: 0..<size, chunk: 0)
+                PlannedPart(code: .copy(source: place), range: 0..<plan.files[at].source.size, chunk: 0)
             ]
-        case (.part(let at, let index), .copy(let source)):
-            guard plan.files[at].parts.indices.contains(index), plan.files[at].parts[index].candidate != nil else {
-                return
+        case .part(let at, let index):
+            // The whole file may be a copy already.
+            guard plan.files[at].parts.indices.contains(index), plan.files[at].parts[index].tensor != nil,
+                let place = plan.add(source)
+            else { return }
+            switch decision {
+            case .copy: plan.files[at].parts[index].code = .copy(source: place)
+            case .code(let code, _):
+                plan.files[at].parts[index].code = code.with(source: place)
+                // More of a group stands together in a longer chunk.
+                if case .grouped = code { plan.files[at].parts[index].chunk = 4 * ArchiveFormat.floatChunk }
             }
-            plan.files[at].parts[index].code = .copy(source: plan.add(source))
-        case (.part(let at, let index), .code(let code, let source)):
-            guard plan.files[at].parts.indices.contains(index), plan.files[at].parts[index].candidate != nil else {
-                return
-            }
-            plan.files[at].parts[index].code = code.with(source: plan.add(source))
-            // More of a group stands together in a longer chunk.
-            if case .grouped = code { plan.files[at].parts[index].chunk = 4 * ArchiveFormat.floatChunk }
-        case (.file, .code): break
         }
     }
 
@@ -229,12 +248,13 @@ struct BaseComparison: Sendable {
 }
 
 extension PackPlan {
-    /// The place of a source in the list; equal ones are listed once.
-    fileprivate mutating func add(_ source: SourceReference) -> Int {
-        if let known = places[source] { return known }
-        places[source] = sources.count
-        sources.append(source)
-        return sources.count - 1
+    /// The place of a source in the list, where equal ones are listed once; `nil` if it is used too often.
+    fileprivate mutating func add(_ source: SourceReference) -> Int? {
+        let known = places[source] ?? (sources.count, 0)
+        guard known.uses < ArchiveFormat.mostUses else { return nil }
+        places[source] = (known.at, known.uses + 1)
+        if known.at == sources.count { sources.append(source) }
+        return known.at
     }
 }
 

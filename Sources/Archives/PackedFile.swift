@@ -32,6 +32,13 @@ public final class PackedFile: ByteSource {
 
     var entryPath: String { entry.path }
 
+    /// What of the base the tensor refers to that begins at that byte.
+    public func source(at start: Int) -> SourceReference? {
+        archive.directory.parts[entry.parts].first { $0.start == start && $0.size > 0 }.flatMap { part in
+            part.code.source.map { archive.directory.sources[$0] }
+        }
+    }
+
     /// Throws unless the part that begins at that byte, which is a whole tensor, has this digest.
     public func requirePart(at start: Int, digest: String) throws(Problem) {
         guard let part = archive.directory.parts[entry.parts].first(where: { $0.start == start && $0.size > 0 }) else {

@@ -81,6 +81,12 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
     }
 
     /// Bytes that the two quick methods would need, by the entropies of their symbols.
+    /// Bytes that a sample of elements would take by matches, if any are likely.
+    func matchEstimate(_ part: UnsafeRawBufferPointer) -> Int? {
+        guard level != .fast, unsafe hasMatches(part, oneIn: 50) else { return nil }
+        return unsafe deflated(part, .matches)
+    }
+
     private func estimates(
         _ plane: UnsafeRawBufferPointer, withTables: Bool = true
     ) -> (huffman: Double, runs: Double) {
@@ -134,7 +140,7 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
     }
 
     /// Whether runs of eight bytes come back more often than chance has it.
-    private func hasMatches(_ plane: UnsafeRawBufferPointer) -> Bool {
+    private func hasMatches(_ plane: UnsafeRawBufferPointer, oneIn few: Int = 20) -> Bool {
         let length = min(plane.count - 8, 16384)
         guard length > 64 else { return true }
         var seen = [UInt64](repeating: 0, count: 4096)
@@ -145,7 +151,7 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
             if seen[slot] == word { hits += 1 }
             seen[slot] = word
         }
-        return hits * 20 > length
+        return hits * few > length
     }
 
     private static let sampleSize = 24576
@@ -174,7 +180,7 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
     }
 
     private func deflated(_ part: UnsafeRawBufferPointer, _ method: DeflateMethod) -> Int? {
-        if sample.count < part.count { sample = [UInt8](repeating: 0, count: Self.sampleSize) }
+        if sample.count < part.count { sample = [UInt8](repeating: 0, count: part.count) }
         return unsafe sample.withUnsafeMutableBytes { room in
             unsafe deflater(method).run(part, into: UnsafeMutableRawBufferPointer(rebasing: room[..<part.count]))
         }

@@ -11,6 +11,8 @@ public final class OutputFile: ByteSource {
     public var size: Int { known.load(ordering: .relaxed) }
     private let known: Atomic<Int>
     let descriptor: Descriptor
+    /// Whether it has no name, and is gone when it is closed.
+    private let isTemporary: Bool
 
     /// Creates `name`, which must not exist, and reserves its space, so that a full disk is known at once.
     init(name: String, in directory: Directory, size: Int, path: String) throws(Problem) {
@@ -18,6 +20,7 @@ public final class OutputFile: ByteSource {
             name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
         guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
         descriptor = Descriptor(result)
+        isTemporary = false
         self.path = path
         known = Atomic(size)
         guard size > 0 else { return }
@@ -34,6 +37,7 @@ public final class OutputFile: ByteSource {
             name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
         guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
         descriptor = Descriptor(result)
+        isTemporary = false
         self.path = path
         known = Atomic(0)
     }
@@ -45,6 +49,7 @@ public final class OutputFile: ByteSource {
         let result = System.open(name, in: AT_FDCWD, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
         guard result >= 0 else { throw SystemErrors.problem(-result, "make a temporary file in", place, output: true) }
         descriptor = Descriptor(result)
+        isTemporary = true
         self.path = path
         known = Atomic(0)
         _ = System.remove(name, in: AT_FDCWD, isDirectory: false)
@@ -64,7 +69,12 @@ public final class OutputFile: ByteSource {
     /// A failure to write, with what the file needs if there is no room for it.
     private func failed(_ code: Int, _ doing: String) -> Problem {
         let isFull = [ENOSPC, EDQUOT].contains(Int32(truncatingIfNeeded: code))
-        return SystemErrors.problem(code, isFull ? "\(doing) all \(size) bytes of" : doing, path)
+        if isFull && isTemporary {
+            return Problem(
+                .io, "system-error", file: path, "does not fit into \(temporaryDirectory), where it is kept meanwhile",
+                hint: "set TMPDIR to a directory with more room")
+        }
+        return SystemErrors.problem(code, isFull && size > 0 ? "\(doing) all \(size) bytes of" : doing, path)
     }
 
     /// Writes all of `bytes` at `offset`.

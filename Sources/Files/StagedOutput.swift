@@ -300,7 +300,13 @@ public final class StagedOutput: Sendable {
                 hint: "remove it yourself, or choose another name")
         }
         guard kind == .directory else { return }
-        if let replaceable, try holdsOnly(replaceable, Directory(path: path), "") { return }
+        if let replaceable {
+            guard let foreign = try firstForeign(replaceable, Directory(path: path), "") else { return }
+            throw Problem(
+                .output, "exists", file: path,
+                "exists and holds '\(foreign)', which the new one does not have, so --force does not replace it",
+                hint: "remove it yourself, or choose another name")
+        }
         let entries = try Directory(path: path).entries()
         // Not any config.json: programs of other kinds have one, too.
         let isModel = entries.contains { $0.name.hasSuffix(".safetensors") || $0.name == "adapter_config.json" }
@@ -312,22 +318,22 @@ public final class StagedOutput: Sendable {
         }
     }
 
-    /// Whether all files below a directory have one of these paths.
-    private static func holdsOnly(
+    /// The first file below a directory that has none of these paths.
+    private static func firstForeign(
         _ paths: Set<String>, _ directory: Directory, _ prefix: String
-    ) throws(Problem) -> Bool {
+    ) throws(Problem) -> String? {
         for entry in try directory.entries() {
             let path = prefix + entry.name
-            if entry.kind == .directory {
-                guard path.utf8.count < 4096, let inner = try? directory.openDirectory(entry.name, follow: false) else {
-                    return false
-                }
-                if try !holdsOnly(paths, inner, path + "/") { return false }
-            } else if !paths.contains(path) {
-                return false
+            guard entry.kind == .directory else {
+                if paths.contains(path) { continue }
+                return path
             }
+            guard path.utf8.count < 4096, let inner = try? directory.openDirectory(entry.name, follow: false) else {
+                return path
+            }
+            if let found = try firstForeign(paths, inner, path + "/") { return found }
         }
-        return true
+        return nil
     }
 
     /// Removes stages of the same output whose process is gone.

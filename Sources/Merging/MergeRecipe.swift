@@ -28,17 +28,19 @@ public enum MergeRecipe {
         _ = try Merger(plan: plan, output: stage, progress: progress).run(threads: threads)
         let merged = try BaseFiles(path: stage.stagePath)
         var (same, different): ([(file: String, tensor: String)], [String]) = ([], [])
+        var bytes = 0
         let changed = plan.shards.flatMap(\.tensors).filter { !$0.isCopy || $0.isChanged }
         for tensor in changed {
             if let place = model.lookup(tensor.name), place.info.shape == tensor.shape,
                 try merged.holds(place.info, of: model.shards[place.shard].file)
             {
                 same.append((model.shards[place.shard].name, tensor.name))
+                bytes += place.info.byteCount
             } else {
                 different.append(tensor.name)
             }
         }
-        return (PackRecipe(text: text(plan), inputs: files(plan), tensors: same), different)
+        return (PackRecipe(text: text(plan), inputs: files(plan), tensors: same, tensorBytes: bytes), different)
     }
 
     /// Makes the tensors of a recipe again, in a directory that is gone with what is returned.

@@ -26,11 +26,11 @@ public struct ShardIndex: Sendable {
     /// `total_size` as it is written, if it is no whole number.
     let oddTotalSize: String?
     /// The names of the files, in the order of their first use, and how often they are used.
-    let shards: [(name: String, count: Int, firstTensor: String)]
+    package let shards: [(name: String, count: Int, firstTensor: String)]
     /// The file of each entry of `weightMap`, by its place in `shards`.
     let shardOfEntry: [Int]
 
-    init(_ file: any ByteSource, name: String) throws(Problem) {
+    package init(_ file: any ByteSource, name: String) throws(Problem) {
         self.name = name
         do throws(Problem) {
             var parser = IndexParser(try file.readAll(limit: Self.limit))

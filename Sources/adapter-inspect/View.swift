@@ -21,7 +21,7 @@ struct View {
     let identity: String?
 
     /// Larger adapters are not read for their identity alone.
-    private static let largestDigested = 256 << 20
+    private static let largestDigested = 1 << 30
 
     /// Reads what the options ask for.
     init(path: String, arguments: Arguments, base: Checkpoint?, terminal: Terminal) throws {

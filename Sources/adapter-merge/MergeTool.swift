@@ -100,10 +100,11 @@ enum MergeTool {
             try requireSeparate(output: report, from: [base] + operands.map(\.path))
             try requireApart(report: report, output: path)
         }
-        let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
+        var inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
+        guard inputs.isSound else { throw ProblemList(inputs.problems) }
+        try checkBinding(&inputs, arguments, terminal)
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
         terminal.report(ProblemList(inputs.problems))
-        try requireBound(inputs, arguments, terminal)
         if var problem = try inputs.untrained() {
             guard arguments.values("allow").contains("zero-delta") else { throw problem }
             problem.severity = .warning
@@ -119,17 +120,15 @@ enum MergeTool {
         return try shape(of: path) == .file ? plan.renamed(to: name(of: path)) : plan
     }
 
-    /// Refuses a base to which a packed adapter was not bound.
-    private static func requireBound(_ inputs: LoadedInputs, _ arguments: Arguments, _ terminal: Terminal) throws {
+    /// Holds the base against what packed adapters are bound to.
+    private static func checkBinding(
+        _ inputs: inout LoadedInputs, _ arguments: Arguments, _ terminal: Terminal
+    ) throws {
         let progress = Progress(terminal, label: "checking base", totalBytes: BaseBinding.checkedBytes(inputs))
         defer { progress.finish() }
-        let problems = try BaseBinding.problems(
-            of: inputs, allowed: Set(arguments.values("allow")), threads: Workers.processors
+        try BaseBinding.check(
+            &inputs, allowed: Set(arguments.values("allow")), threads: Workers.processors
         ) { progress.advance(by: $0) }
-        progress.finish()
-        let list = ProblemList(problems)
-        if list.hasErrors { throw list }
-        terminal.report(list)
     }
 
     /// What the output is to be, by its name.

@@ -69,7 +69,17 @@ enum PackTool {
     }
 
     private static func input(_ arguments: Arguments) throws -> PackInput {
-        guard arguments.operands[0] == "-" else { return try PackInput(path: arguments.operands[0]) }
+        let path = arguments.operands[0]
+        guard path == "-" else {
+            guard try Archive.openIfArchive(path: path) == nil else {
+                throw Problem(
+                    .incompatible, "packed-already", file: path, "is an archive already",
+                    hint:
+                        "to pack it anew, with a binding or another level, unpack it first: adapter-unpack \(shellQuoted(path)) -o DIR"
+                )
+            }
+            return try PackInput(path: path)
+        }
         let name = arguments.value("name") ?? "data"
         guard Directory.checkComponent(name) else {
             throw Problem(.usage, "bad-name", "'\(name)' is no name for a file", hint: "write a plain name")
@@ -107,6 +117,10 @@ enum PackTool {
                     "\(rest.isEmpty ? "is" : "\(rest.dropFirst()) are") not what the merge gives, so the difference to the base is stored",
                     hint: "are these the right adapters, with the right weights?"))
         }
+        guard recipe.tensors.isEmpty || recipe.isWorthIt else {
+            terminal.note("the adapter would take more room than the difference to the base, which is stored instead")
+            return nil
+        }
         return recipe.tensors.isEmpty ? nil : recipe
     }
 
@@ -121,6 +135,13 @@ enum PackTool {
         try checkInterrupted()
         try output.close(target, size: result.size)
         progress.finish()
+        if let base = request.base, !result.usesBase {
+            terminal.report(
+                Problem(
+                    .warning, .incompatible, "base-unused", file: base.path,
+                    "has next to nothing that helps to store '\(request.input.path)', so the archive does without it",
+                    hint: "is this the model that it was made from? tensors are compared by name, dtype and shape"))
+        }
         let summary = PackSummary(
             request: request, result: result, path: output.path, seconds: Clock.now - started)
         if output.isStream { terminal.note(summary.sentence) } else { summary.show(on: terminal) }
@@ -192,7 +213,7 @@ struct PackSummary {
         var text =
             "\(escaped(path)): \(files)\(Humane.bytes(result.inputSize)) in \(Humane.bytes(result.size))"
             + (result.inputSize > 0 ? " (\(Humane.percent(part)))" : "") + " in \(Humane.duration(seconds))"
-        if let base = request.base {
+        if let base = request.base, result.usesBase {
             let codes = result.codes
             var parts = ["\(Humane.count(codes.copies)) equal", "\(Humane.count(codes.differences)) as differences"]
             if codes.merged > 0 { parts.append("\(Humane.count(codes.merged)) by merging the adapter again") }
@@ -220,7 +241,7 @@ struct PackSummary {
             "files": .int(result.fileCount), "input_bytes": .int(result.inputSize), "bytes": .int(result.size),
             "overhead_bytes": .int(result.overhead), "level": .string(request.level.rawValue),
             "content": .string(result.content), "identity": .optional(result.adapter),
-            "base": .optional(request.base?.name),
+            "base": .optional(result.usesBase ? request.base?.name : nil),
             "parts": [
                 "plain": .int(result.codes.plain), "differences": .int(result.codes.differences),
                 "copies": .int(result.codes.copies), "merged": .int(result.codes.merged),

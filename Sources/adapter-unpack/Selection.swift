@@ -59,7 +59,7 @@ enum Selection {
         guard let first = found.first else {
             throw Problem(
                 .missing, "no-such-name", file: archive.path, "holds no file and no tensor '\(name)'",
-                hint: "see what there is with --list; --json names more")
+                hint: "--list shows the files, and adapter-inspect --tensors the tensors")
         }
         guard found.count == 1 else {
             throw Problem(

@@ -78,10 +78,7 @@ struct UnpackRun {
         let sources = archive.sources(of: selection.paths)
         guard !sources.isEmpty else { return nil }
         guard let path = arguments.value("base") else {
-            throw Problem(
-                .incompatible, "needs-base", file: archive.path,
-                "was packed against the base '\(archive.baseName ?? "")', and cannot be unpacked without it",
-                hint: "name it with --base BASE")
+            throw needsBase
         }
         let base = try BaseFiles(path: path)
         let checking = Progress(terminal, label: "checking base", totalBytes: sources.reduce(0) { $0 + $1.size })
@@ -94,6 +91,13 @@ struct UnpackRun {
         return try MergeRecipe.remake(archive, base: path, scratch: scratch, threads: threads) {
             merging.advance(by: $0)
         }
+    }
+
+    private var needsBase: Problem {
+        Problem(
+            .incompatible, "needs-base", file: archive.path,
+            "was packed against the base '\(archive.baseName ?? "")', and cannot be unpacked without it",
+            hint: "name it with --base BASE")
     }
 
     // MARK: Unpack
@@ -179,13 +183,10 @@ struct UnpackRun {
     private func unpack(
         _ list: [(file: SafetensorsFile, packed: PackedFile, tensor: TensorInfo)], _ rows: Range<Int>?, to path: String
     ) throws -> Int32 {
-        if arguments.value("base") != nil || archive.baseName != nil {
-            guard archive.sources(of: Set(list.map { archive.path(of: $0.packed) })).isEmpty else {
-                throw Problem(
-                    .incompatible, "needs-base", file: archive.path,
-                    "was packed against a base, and single tensors cannot be taken from it",
-                    hint: "unpack the file that holds it, with --base BASE")
-            }
+        let sources = list.compactMap { $0.packed.source(at: $0.file.header.dataStart + $0.tensor.begin) }
+        if !sources.isEmpty {
+            guard let base = archive.base else { throw needsBase }
+            try base.check(sources, threads: threads) { _ in }
         }
         let pieces = try list.map { try piece($0.file, $0.packed, $0.tensor, rows) }
         let bytes = try Header.encode(
@@ -215,7 +216,8 @@ struct UnpackRun {
         guard let count = tensor.shape.first, rows.upperBound <= count, tensor.byteCount % count == 0 else {
             throw Problem(
                 .usage, "bad-rows", file: archive.path, tensor: tensor.name,
-                "has \(tensor.shape.first ?? 0) rows, so \(rows.lowerBound):\(rows.upperBound) is no part of it")
+                "has \(tensor.shape.first ?? 0) rows, so \(rows.lowerBound):\(rows.upperBound) is no part of it",
+                hint: "rows count from 0, and END is left out")
         }
         let size = tensor.byteCount / count
         let bytes = try file.read(tensor, bytes: rows.lowerBound * size..<rows.upperBound * size)

@@ -53,9 +53,9 @@ enum VerifyTool {
         tool.run { arguments, terminal in
             let base = arguments.operands[0]
             let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
-            let inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
+            var inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
+            try checkBinding(&inputs, Set(arguments.values("allow")), terminal)
             var problems = inputs.problems + MergePlan.problems(of: inputs)
-            problems += try bound(inputs, Set(arguments.values("allow")), terminal)
             if arguments.flag("deep") { problems += try deep(inputs, terminal) }
             var comparison: MergedComparison?
             if let merged = arguments.value("merged"), !problems.contains(where: { $0.severity == .error }) {
@@ -68,14 +68,12 @@ enum VerifyTool {
     }
 
     /// Holds the base against what packed adapters are bound to.
-    private static func bound(
-        _ inputs: LoadedInputs, _ allowed: Set<String>, _ terminal: Terminal
-    ) throws -> [Problem] {
+    private static func checkBinding(
+        _ inputs: inout LoadedInputs, _ allowed: Set<String>, _ terminal: Terminal
+    ) throws {
         let progress = Progress(terminal, label: "checking base", totalBytes: BaseBinding.checkedBytes(inputs))
         defer { progress.finish() }
-        return try BaseBinding.problems(of: inputs, allowed: allowed, threads: Workers.processors) {
-            progress.advance(by: $0)
-        }
+        try BaseBinding.check(&inputs, allowed: allowed, threads: Workers.processors) { progress.advance(by: $0) }
     }
 
     private static func deep(_ inputs: LoadedInputs, _ terminal: Terminal) throws -> [Problem] {
