@@ -80,24 +80,24 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
         return quick.size < size * (1 - level.leastGain) ? quick.method : nil
     }
 
-    /// Bytes that the two quick methods would need, by the entropies of their symbols.
     /// Bytes that a sample of elements would take by matches, if any are likely.
     func matchEstimate(_ part: UnsafeRawBufferPointer) -> Int? {
         guard level != .fast, unsafe hasMatches(part, oneIn: 50) else { return nil }
         return unsafe deflated(part, .matches)
     }
 
+    /// Bytes that the two quick methods would need, by the entropies of their symbols.
     private func estimates(
         _ plane: UnsafeRawBufferPointer, withTables: Bool = true
     ) -> (huffman: Double, runs: Double) {
         let bytes = unsafe plane.baseAddress?.assumingMemoryBound(to: UInt8.self)
         let count = plane.count
-        let blocks = Double((count + 32766) / 32767)
+        let blocks = (count + 32766) / 32767
         var counts = unsafe [UInt32](unsafeUninitializedCapacity: 256) { buffer, filled in
             unsafe ak_histogram(bytes, count, buffer.baseAddress)
             filled = 256
         }
-        let huffman = Self.bits(counts) / 8 + (withTables ? blocks * Self.tableSize(counts) : 0)
+        let huffman = Self.bits(counts, blocks: blocks) / 8 + (withTables ? Double(blocks) * Self.tableSize(counts) : 0)
         var extra = 0
         counts = unsafe [UInt32](unsafeUninitializedCapacity: 286) { buffer, filled in
             extra = unsafe ak_run_symbols(bytes, count, buffer.baseAddress)
@@ -105,14 +105,16 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
         }
         let matches = counts[257...].reduce(0) { $0 + Int($1) }
         let symbols = counts.reduce(0) { $0 + Int($1) }
-        let runs = (Self.bits(counts) + Double(extra + matches)) / 8
-        let parts = Double((symbols + 32766) / 32767)
-        return (huffman, runs + (withTables ? parts * Self.tableSize(counts) : 0))
+        let parts = (symbols + 32766) / 32767
+        let runs = (Self.bits(counts, blocks: parts) + Double(extra + matches)) / 8
+        return (huffman, runs + (withTables ? Double(parts) * Self.tableSize(counts) : 0))
     }
 
     /// The bits that a Huffman code of these counts needs: the sum of all inner nodes of its tree.
-    private static func bits(_ counts: [UInt32]) -> Double {
-        let leaves = counts.filter { $0 > 0 }.map(Int.init).sorted()
+    ///
+    /// Each block ends in a symbol of its own, which makes codes of two symbols so expensive.
+    private static func bits(_ counts: [UInt32], blocks: Int) -> Double {
+        let leaves = (counts.filter { $0 > 0 }.map(Int.init) + [max(1, blocks)]).sorted()
         guard leaves.count > 1 else { return Double(leaves.first ?? 0) }
         var inner: [Int] = []
         inner.reserveCapacity(leaves.count)
@@ -162,7 +164,7 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
         let start = (plane.count - count) / 2
         let part = unsafe UnsafeRawBufferPointer(rebasing: plane[start..<(start + count)])
         var winner: (method: DeflateMethod, size: Int)?
-        for method in [quick, .filtered, .matches] {
+        for method in DeflateMethod.allCases {
             if let size = unsafe deflated(part, method), size < winner?.size ?? .max { winner = (method, size) }
         }
         guard let winner, winner.method != quick else { return nil }
