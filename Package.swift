@@ -75,10 +75,15 @@ let package = Package(
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "Fixtures", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge", "adapter-pack",
-                "adapter-unpack", "adapter-verify",
+                "Fixtures", "Safetensors", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge",
+                "adapter-pack", "adapter-unpack", "adapter-verify",
             ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
+        .testTarget(
+            name: "ArchivesTests",
+            dependencies: [
+                "Fixtures", "Archives", "Tensors", "Safetensors", "Digests", "Files", "StrictJSON", "Problems",
+            ]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),
         .testTarget(name: "FilesTests", dependencies: ["Fixtures", "Files", "Digests", "CPosix"]),
         .testTarget(
