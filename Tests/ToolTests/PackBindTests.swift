@@ -133,7 +133,7 @@ import Testing
             #expect(answer.status == 0 && answer.warnings.count == 1, "\(answer.err)")
         }
         _ = Tools.shell("rm \"$1\"", base + "/config.json")
-        #expect(Tools.verify(base, packed).errors.first?.contains("has no config.json than the base") == true)
+        #expect(Tools.verify(base, packed).errors.first?.contains("has no config.json") == true)
     }
 
     @Test func bothDiffer() throws {

@@ -83,7 +83,6 @@ import Testing
 
     private static let methods: [[String]] = [
         ["stack"], ["linear"], ["svd", "--rank", "3"], ["subtract"], ["ties", "--rank", "3", "--density", "0.5"],
-        ["factor-linear"],
     ]
 
     @Test(arguments: methods) func combine(_ method: [String]) throws {
