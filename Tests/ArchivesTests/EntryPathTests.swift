@@ -38,17 +38,27 @@ import Testing
 
     @Test(arguments: accepted) func harmless(_ path: String) { #expect(EntryPath.flaw(path) == nil) }
 
-    private static let twice = "is there twice, or another is the same but for case or normalisation"
-
     /// Files and directories (with a slash at the end), and what is said of the last one.
     @Test(
         arguments: [
-            (["a", "b", "c/d", "c/e"], nil), (["a", "a"], twice), (["Name", "name"], twice), (["ß", "ẞ"], twice),
-            (["d/name", "d/NAME"], twice), (["\u{E9}", "e\u{301}"], twice), (["\u{C9}", "e\u{301}"], twice),
-            (["a", "a/b"], "lies in 'a', which is a file"), (["A", "a/b"], "lies in 'a', which is a file"),
-            (["a/b", "a/b/c/d"], "lies in 'a/b', which is a file"), (["a/b", "a"], "is a directory, too"),
-            (["a/b", "A"], "is a directory, too"), (["a/", "a/b/"], nil), (["a/b", "a/"], nil), (["a/", "A/"], nil),
-            (["a", "a/"], twice), (["a", "a/b/"], "lies in 'a', which is a file"), (["ab", "a/b"], nil),
+            (["a", "b", "c/d", "c/e"], nil), (["ab", "a/b"], nil), (["a/b", "a.b"], nil),
+            (["a", "a"], "is there twice"),
+            (["Name", "name"], "is the same as 'Name' but for case or normalisation"),
+            (["ß", "ẞ"], "is the same as 'ß' but for case or normalisation"),
+            (["d/name", "d/NAME"], "is the same as 'd/name' but for case or normalisation"),
+            (["d/x", "D/y"], "is the same as 'd' but for case or normalisation"),
+            (["\u{E9}", "e\u{301}"], "is the same as '\u{E9}' but for case or normalisation"),
+            (["\u{C9}", "e\u{301}"], "is the same as '\u{C9}' but for case or normalisation"),
+            (["a", "a/b"], "lies in 'a', which is a file"),
+            (["A", "a/b"], "is the same as 'A' but for case or normalisation"),
+            (["a/b", "a/b/c/d"], "lies in 'a/b', which is a file"),
+            (["a/b", "a"], "is a directory with something in it, too"),
+            (["a/b", "A"], "is the same as 'a' but for case or normalisation"),
+            (["a/", "a/b/"], "lies in 'a', which is said to be empty"),
+            (["a/", "a/b"], "lies in 'a', which is said to be empty"),
+            (["a/b", "a/"], "is a directory with something in it, too"), (["a/", "a/"], "is there twice"),
+            (["a/", "A/"], "is the same as 'a' but for case or normalisation"), (["a", "a/"], "is there twice"),
+            (["a", "a/b/"], "lies in 'a', which is a file"),
         ] as [([String], String?)])
     func collisions(_ paths: [String], _ flaw: String?) {
         var collisions = EntryPath.Collisions()

@@ -165,7 +165,7 @@ import Testing
             // 3F80, BF81 and 4000, rotated to the left by a bit: 7F00, 7F03 and 8000.
             (.rotated(width: 2), [0x7F, 0x7F, 0x80, 0x00, 0x03, 0x00]),
             // Two bits, a byte and six bits: 1 FC 0, 1 FC 3, 2 00 0.
-            (.joint(width: 2), [0xFC, 0xFC, 0x00, 0xC0, 0x00, 0x00, 0b10_01_01]),
+            (.joint(width: 2), [0xFC, 0xFC, 0x00, 0, 3, 0, 0b10_01_01]),
             // -1, 2 and -2 in zigzag: 1, 4 and 3.
             (.difference(width: 2, source: 0), [0, 0, 0, 1, 4, 3]),
             // Groups by the exponent: 127 (of 3F81 and of BF7F, whose sign is above) is 7F and 7E; 4002 is 80.

@@ -14,10 +14,10 @@ struct RandomDirectory {
         addSources(&random)
         let names = Self.paths(&random)
         directory.directories = names.filter { _ in random.below(6) == 0 }
-        let inputs = random.below(3) == 0 ? ["//input/0/adapter_config.json", "//input/1/x"] : []
         let files = names.filter { !directory.directories.contains($0) }
-        for path in files + inputs { addFile(path, &random) }
+        for path in files { addFile(path, &random) }
         if directory.parts.contains(where: { if case .merged = $0.code { true } else { false } }) {
+            for path in ["//input/0/adapter_config.json", "//input/1/x"] { addFile(path, &random) }
             directory.recipe = JSONObject([("dtype", .null), ("adapters", .array([.string("ä\n\"")]))])
         }
         directory.isFile = files.count == 1 && directory.directories.isEmpty && random.below(2) == 0
@@ -47,7 +47,7 @@ struct RandomDirectory {
     private mutating func addSources(_ random: inout SeededRandom) {
         guard random.below(2) == 0 else { return }
         directory.baseName = random.pick(Self.tensors)
-        directory.sources = (0..<random.below(6)).map { _ in
+        directory.sources = (0...random.below(5)).map { _ in
             SourceReference(
                 isTensor: random.below(3) > 0, name: random.pick(Self.tensors), size: 8 * (1 + random.below(300)),
                 digest: random.digest())

@@ -28,19 +28,26 @@ private struct Reference {
         let whole = (0..<width - 1).flatMap { plane in
             values.map { UInt8(truncatingIfNeeded: rotated($0) >> (8 * (width - 2 - plane) + 6)) }
         }
-        return whole + packed(values.map { rotated($0) & 63 }, bits: 6)
-            + packed(values.map { rotated($0) >> (8 * width - 2) }, bits: 2)
+        return whole + sixes(values.map { rotated($0) & 63 }) + twos(values.map { rotated($0) >> (8 * width - 2) })
     }
 
-    /// Numbers of a few bits, four to a little-endian number of as many bits as they have together.
-    private func packed(_ numbers: [UInt64], bits: Int) -> [UInt8] {
-        stride(from: 0, to: numbers.count, by: 4).flatMap { start -> [UInt8] in
-            var word: UInt64 = 0
-            for (place, number) in numbers[start..<min(numbers.count, start + 4)].enumerated() {
-                word |= number << (bits * place)
-            }
-            return (0..<bits / 2).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) }
+    /// The number of one element from each quarter, those that are not there being 0.
+    private func quarters(_ numbers: [UInt64]) -> [[UInt64]] {
+        let quarter = (numbers.count + 3) / 4
+        let filled = numbers + Array(repeating: 0, count: 4 * quarter - numbers.count)
+        return (0..<quarter).map { at in (0..<4).map { filled[at + $0 * quarter] } }
+    }
+
+    /// Six bits of three elements each, with two bits of the fourth above.
+    private func sixes(_ numbers: [UInt64]) -> [UInt8] {
+        let groups = quarters(numbers)
+        return (0..<3).flatMap { plane in
+            groups.map { UInt8($0[plane] | ($0[3] >> (2 * UInt64(plane)) & 3) << 6) }
         }
+    }
+
+    private func twos(_ numbers: [UInt64]) -> [UInt8] {
+        quarters(numbers).map { UInt8($0[0] | $0[1] << 2 | $0[2] << 4 | $0[3] << 6) }
     }
 
     /// Signed differences to `source`: 0, -1, 1, -2 and so on count as 0, 1, 2, 3.

@@ -221,11 +221,11 @@ import Testing
         let scratch = try Scratch()
         try scratch.write("in/\(one)", "1")
         try scratch.write("in/\(other)", "2")
-        let second = [one, other].sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }[1]
+        let sorted = [one, other].sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
         refused(
             scratch,
             [
-                "\(second): has a name that is there twice, or another is the same but for case or normalisation"
+                "\(sorted[1]): has a name that is the same as '\(sorted[0])' but for case or normalisation"
                     + Self.everywhere
             ], hint: "rename it")
     }
@@ -236,7 +236,8 @@ import Testing
         try scratch.write("in/d/x", "in a directory")
         let answer = Tools.pack(scratch("in"), scratch("archive"))
         #expect(answer.status == 1 && answer.errors.count == 1)
-        #expect(answer.errors.first?.contains("lies in 'd', which is a file") == true, "\(answer.err)")
+        #expect(
+            answer.errors.first?.contains("is the same as 'D' but for case or normalisation") == true, "\(answer.err)")
     }
 
     @Test func tooDeepAndTooLong() throws {
