@@ -129,6 +129,7 @@ public final class StagedOutput: Sendable {
         let name = parts.removeLast()
         let place = try makeDirectory(parts)
         guard Directory.checkComponent(name) else { throw Self.unsafe(path) }
+        created.withLock { $0.append(path) }
         return try OutputFile(name: name, in: place, size: size, path: "\(self.path)/\(path)")
     }
 
@@ -256,7 +257,11 @@ public final class StagedOutput: Sendable {
     /// Removes what was written so far; after `commit` it does nothing.
     public func discard() {
         if finished.exchange(true, ordering: .relaxed) { return }
+        // By their paths, since there may be no descriptor left to list them with; all of it was made here.
         for name in created.withLock({ $0 }) { _ = System.remove(name, in: stage.descriptor.raw, isDirectory: false) }
+        for name in nested.withLock({ $0.sorted(by: >) }) {
+            _ = System.remove(name, in: stage.descriptor.raw, isDirectory: true)
+        }
         Self.removeTree(stageName, in: parent)
     }
 

@@ -117,9 +117,8 @@ enum PackTool {
                     "\(rest.isEmpty ? "is" : "\(rest.dropFirst()) are") not what the merge gives, so the difference to the base is stored",
                     hint: "are these the right adapters, with the right weights?"))
         }
-        guard recipe.tensors.isEmpty || recipe.isWorthIt else {
-            terminal.note("the adapter would take more room than the difference to the base, which is stored instead")
-            return nil
+        if !recipe.tensors.isEmpty && !recipe.isWorthIt {
+            terminal.note("the adapter is large for what it changes: without --adapter, the difference may take less")
         }
         return recipe.tensors.isEmpty ? nil : recipe
     }

@@ -37,6 +37,9 @@ enum Selection {
                 hint: "unpack them one after the other"
             )
         }
+        guard Set(names).count == names.count else {
+            throw Problem(.usage, "named-twice", "a tensor is named twice", hint: "name each one once")
+        }
         self = .tensors(try names.map { try Self.tensor($0, archive) }, rows: try rows.map(Self.range))
     }
 

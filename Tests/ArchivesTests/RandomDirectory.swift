@@ -47,9 +47,10 @@ struct RandomDirectory {
     private mutating func addSources(_ random: inout SeededRandom) {
         guard random.below(2) == 0 else { return }
         directory.baseName = random.pick(Self.tensors)
-        directory.sources = (0...random.below(5)).map { _ in
+        directory.sources = (0...random.below(5)).map { number in
             SourceReference(
-                isTensor: random.below(3) > 0, name: random.pick(Self.tensors), size: 8 * (1 + random.below(300)),
+                isTensor: random.below(3) > 0, name: random.pick(Self.tensors) + "\(number)",
+                size: 8 * (1 + random.below(300)),
                 digest: random.digest())
         }
     }

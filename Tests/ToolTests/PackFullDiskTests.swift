@@ -61,15 +61,7 @@ import Testing
                 #expect(answer.errors.first?.contains(words) == true, "\(limit): \(answer.err)")
                 #expect(limit < 40, "40 open files must be enough for two")
             }
-            guard command.hasPrefix("adapter-unpack") else {
-                #expect(left.isEmpty, "\(left)")
-                continue
-            }
-            withKnownIssue(
-                "directories within the stage are left to the next run where no descriptor is left to list them"
-            ) {
-                #expect(left.isEmpty, "\(left)")
-            }
+            #expect(left.isEmpty, "\(left)")
         }
     }
 }

@@ -53,9 +53,7 @@ import Testing
         let answer = Tools.pack(scratch("merged"), scratch("packed"), "--base", base, "--adapter", adapter, "--json")
         try #require(answer.status == 0, "\(answer.err)")
         let parts = try #require(answer.json()["parts"] as? [String: Int])
-        withKnownIssue("tensors of another dtype than the base's are stored whole, without a word") {
-            #expect((parts["merged"] ?? 0) > 0, "\(parts)")
-        }
+        #expect((parts["merged"] ?? 0) > 0, "\(parts)")
         #expect(Tools.unpack(scratch("packed"), scratch("out"), "--base", base).status == 0)
         #expect(contents(of: scratch("out")) == contents(of: scratch("merged")))
     }
@@ -71,7 +69,11 @@ import Testing
         let scratch = try Scratch()
         let (base, adapter) = try sample(scratch)
         let answer = Tools.pack(scratch("merged"), scratch("packed"), "--base", base, "--adapter", adapter)
-        #expect(answer.status == 0 && answer.err.isEmpty, "\(answer.err)")
+        #expect(answer.status == 0, "\(answer.err)")
+        #expect(
+            answer.err
+                == "adapter-pack: note: the adapter is large for what it changes: without --adapter, the difference may take less\n"
+        )
         #expect(
             answer.out.contains(
                 "; against base: 18 equal, 0 as differences, 4 by merging the adapter again\n"), "\(answer.out)")

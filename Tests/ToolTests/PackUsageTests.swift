@@ -107,7 +107,7 @@ import Testing
             ),
             (
                 ["PACKED", "nothing", "-o", "OUT"], 66, "PACKED: holds no file and no tensor 'nothing'",
-                "see what there is with --list; --json names more"
+                "--list shows the files, and adapter-inspect --tensors the tensors"
             ),
             (
                 ["PACKED", "adapter_config.json", tensor, "-o", "OUT"], 64,
@@ -124,7 +124,8 @@ import Testing
             (["PACKED", tensor, "-o", "OUT", "--rows", ":"], 64, "':' is no range of rows", rows),
             (
                 ["PACKED", tensor, "-o", "OUT", "--rows", "3:5"], 64,
-                "PACKED: tensor '\(tensor)': has 4 rows, so 3:5 is no part of it", nil
+                "PACKED: tensor '\(tensor)': has 4 rows, so 3:5 is no part of it",
+                "rows count from 0, and END is left out"
             ),
             (["NOWHERE", "-o", "OUT"], 66, "NOWHERE: does not exist", nil),
             (["ADAPTER", "-o", "OUT"], 66, "ADAPTER: is no file, but an archive is one", nil),
@@ -170,7 +171,7 @@ import Testing
         let answer = Tools.run("adapter-unpack", [scratch("packed"), Self.tensor, Self.tensor, "-o", scratch("out")])
         #expect(answer.errors.count == 1)
         #expect(scratch.names == ["packed"])
-        withKnownIssue("exits with 70, as for a defect") { #expect(answer.status == 64) }
+        #expect(answer.status == 64)
     }
 
     @Test func helpAndVersion() {
