@@ -27,13 +27,13 @@ public final class BaseFiles: Sendable {
         switch Directory.kind(of: path) {
         case nil:
             throw Problem(.missing, "no-base", file: path, "does not exist", hint: "name the base's directory or file")
-        case .directory: try Self.collect(Directory(path: path), "", &found)
+        case .directory: try Self.collect(Directory(path: path), "", [], &found)
         default:
             if let archive = try Archive.openIfArchive(path: path) {
                 if let first = archive.directory.entries.first(where: { _ in archive.baseName != nil }) {
                     throw archive.needsBase(first)
                 }
-                try Self.collect(archive.folder(), "", &found)
+                try Self.collect(archive.folder(), "", [], &found)
             } else {
                 found = [(lastComponent(of: path), try InputFile(path: path))]
             }
@@ -64,8 +64,12 @@ public final class BaseFiles: Sendable {
     }
 
     private static func collect(
-        _ folder: any Folder, _ prefix: String, _ found: inout [(String, any ByteSource)]
+        _ folder: any Folder, _ prefix: String, _ above: Set<FileIdentity>, _ found: inout [(String, any ByteSource)]
     ) throws(Problem) {
+        // A link may lead to a directory that it lies in; what is there is listed already.
+        let own = (folder as? Directory)?.identity
+        if let own, above.contains(own) { return }
+        let lineage = above.union(own.map { [$0] } ?? [])
         for entry in try folder.entries() {
             switch entry.kind {
             case .file:
@@ -74,7 +78,7 @@ public final class BaseFiles: Sendable {
                 found.append(
                     (prefix + entry.name, keepsOpen ? source : (source as? InputFile).map(ReopenedFile.init) ?? source))
             case .directory where prefix.utf8.count < EntryPath.largest:
-                try collect(folder.folder(entry.name), prefix + entry.name + "/", &found)
+                try collect(folder.folder(entry.name), prefix + entry.name + "/", lineage, &found)
             default: continue
             }
         }

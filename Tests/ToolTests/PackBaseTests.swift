@@ -234,4 +234,16 @@ import Testing
             #expect(answer.errors.first?.contains("is damaged: 'model.safetensors' ") == true, "\(answer.err)")
         }
     }
+
+    /// A base with a link to a directory that it lies in is listed once.
+    @Test func aBaseThatLinksToItself() throws {
+        let scratch = try Scratch()
+        let base = try scratch.copy(Golden.path("linear-qv-bf16") + "/base", as: "base")
+        try scratch.link("base/again", to: ".")
+        let model = Golden.path("linear-qv-bf16") + "/base"
+        let answer = Tools.pack(model, scratch("packed"), "--base", base)
+        #expect(answer.status == 0 && answer.out.contains(" equal, 0 as differences"), "\(answer.err)")
+        #expect(Tools.unpack(scratch("packed"), scratch("out"), "--base", base).status == 0)
+        #expect(contents(of: scratch("out")) == contents(of: model))
+    }
 }
