@@ -13,6 +13,8 @@ struct PlannedPart: Sendable {
     var candidate: (place: BaseFiles.Place, source: SourceReference, shift: Int)?
     /// The tensor's name.
     var tensor: String?
+    /// Bytes of its elements, whatever code is chosen.
+    var width = 1
 }
 
 /// How each file will be cut into parts, and coded.
@@ -51,7 +53,8 @@ struct PackPlan: Sendable {
             let code = code(tensor.dtype)
             var part = PlannedPart(
                 code: code, range: range,
-                chunk: code == .bytes ? ArchiveFormat.byteChunk : ArchiveFormat.floatChunk, tensor: tensor.name)
+                chunk: code == .bytes ? ArchiveFormat.byteChunk : ArchiveFormat.floatChunk, tensor: tensor.name,
+                width: code.width)
             if let place = base?.tensor(tensor.name, size: tensor.byteCount), place.dtype == tensor.dtype {
                 let source = SourceReference(isTensor: true, name: tensor.name, size: tensor.byteCount, digest: "")
                 part.candidate = (place, source, shift(tensor.dtype))

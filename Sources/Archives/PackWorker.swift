@@ -57,7 +57,7 @@ import Problems
     func bestCode(
         _ part: PlannedPart, _ source: any ByteSource, _ place: BaseFiles.Place, _ shift: Int
     ) throws(Problem) -> PartCode {
-        let width = part.code.width
+        let width = part.width
         var candidates: [PartCode] = [.difference(width: width, source: 0), part.code]
         if width > 1 || shift > 0 { candidates.insert(.grouped(width: width, shift: shift, source: 0), at: 0) }
         var sizes = Array(repeating: 0, count: candidates.count)

@@ -40,7 +40,13 @@ enum Selection {
         guard Set(names).count == names.count else {
             throw Problem(.usage, "named-twice", "a tensor is named twice", hint: "name each one once")
         }
-        self = .tensors(try names.map { try Self.tensor($0, archive) }, rows: try rows.map(Self.range))
+        let found = try names.map { try Self.tensor($0, archive) }
+        guard Set(found.map(\.tensor.name)).count == found.count else {
+            throw Problem(
+                .usage, "named-twice", "two tensors of one name cannot be in one file",
+                hint: "unpack them one after the other")
+        }
+        self = .tensors(found, rows: try rows.map(Self.range))
     }
 
     /// The paths that a name stands for: a file, or all files below a directory.
