@@ -104,6 +104,17 @@ import Testing
         #expect(try found(scratch).sorted { $0.name < $1.name } == wanted.sorted { $0.name < $1.name })
     }
 
+    /// One tensor by two names, and two of one name, which no file can hold: no defect of the program.
+    @Test func tensorsThatCannotBeTogether() throws {
+        let scratch = try Scratch()
+        _ = try sample(scratch)
+        for names in [["a", "one.safetensors//a"], ["one.safetensors//same", "d/two.safetensors//same"]] {
+            let answer = unpack(scratch, names)
+            #expect(answer.errors.count == 1 && !exists(scratch("out")), "\(answer.err)")
+            withKnownIssue("exits with 70, as for a defect") { #expect(answer.status == 64, "\(names)") }
+        }
+    }
+
     /// One that begins where the next tensor does.
     @Test func anEmptyTensor() throws {
         let scratch = try Scratch()
