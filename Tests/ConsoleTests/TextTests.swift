@@ -75,7 +75,8 @@ import Testing
     @Test(arguments: [
         (0, "0"), (0.001234, "0.00123"), (1, "1.00"), (1.5, "1.50"), (9.996, "10.0"), (48_231.4, "48231"),
         (999.5, "1000"), (1.234e-7, "1.23e-7"), (0.0001, "0.000100"), (0.00001, "1.00e-5"), (12_345_678, "1.23e+7"),
-        (-0.5, "-0.500"), (.nan, "nan"), (.infinity, "inf"), (-.infinity, "-inf"), (5e-324, "5.00e-324"),
+        (-0.5, "-0.500"), (.nan, "nan"), (.infinity, "inf"), (-.infinity, "-inf"),
+        (.leastNonzeroMagnitude, "5.00e-324"),
         (9_999_999.6, "1.00e+7"),
     ])
     func significant(_ number: Double, _ text: String) { #expect(Humane.significant(number, digits: 3) == text) }

@@ -7,7 +7,7 @@ import Testing
     enum Way: String, CaseIterable { case pack, packForce, packRecipe, unpack, unpackForce, unpackFile, unpackRecipe }
 
     /// One run whose every system call is made to fail in turn.
-    private struct Subject {
+    private struct Subject: FaultSubject {
         let scratch: Scratch
         let way: Way
         let arguments: [String]
@@ -74,100 +74,20 @@ import Testing
             return Tools.run(tool, arguments + options, environment: ["ADAPTERKIT_FAULT": fault])
         }
 
-        /// Names besides the output's.
-        var strays: [String] { Golden.names(in: scratch("work")).filter { $0 != "out" } }
+        func runAgain() -> Answer { Tools.run(tool, arguments + ["-o", output, "--force"]) }
 
-        /// Whether names are those of stages, which the next run removes.
-        func areStages(_ names: [String]) -> Bool {
-            names.allSatisfy { $0.hasPrefix(".out") && $0.hasSuffix(".partial") }
-        }
-
-        /// Checks that the output is the good one, the old one, or absent.
-        func checkOutput(_ fault: String, _ answer: Answer) {
-            let found = contents(of: output)
-            #expect(found == good || found == old, "\(fault): neither whole nor untouched: \(found.keys.sorted())")
-            if answer.status == 0 { #expect(found == good, "\(fault): exit 0 means that it is there") }
+        var changes: [String] {
+            ["mkdir", "create", "write", "sync", "rename"] + (tool == "adapter-unpack" ? ["allocate"] : [])
         }
     }
 
-    private static let failures = ["ENOSPC": "no space left on the device", "EIO": "input/output error"]
-
-    @Test(arguments: Way.allCases, ["ENOSPC", "EIO"]) func failure(_ way: Way, _ name: String) throws {
-        let subject = try Subject(way)
-        let words = try #require(Self.failures[name])
-        var counts: [String: Int] = [:]
-        for operation in ["mkdir", "create", "allocate", "write", "copy", "sync", "rename", "remove"] {
-            for number in 1...300 {
-                try subject.prepare()
-                let fault = "\(operation):\(number):\(name)"
-                let answer = subject.run(fault)
-                subject.checkOutput("\(way) \(fault)", answer)
-                if answer.status == 0 && (operation != "remove" || subject.strays.isEmpty) {
-                    counts[operation] = number - 1
-                    break
-                }
-                try #require(number < 300)
-                // What cannot be removed stays; the next run takes it away.
-                if operation == "remove" {
-                    #expect(subject.areStages(subject.strays), "\(way) \(fault): \(subject.strays)")
-                } else {
-                    #expect(answer.status == 74, "\(way) \(fault): \(answer.err)")
-                    #expect(subject.strays.isEmpty, "\(way) \(fault): \(subject.strays)")
-                    #expect(answer.errors.count == 1, "\(way) \(fault): \(answer.err)")
-                    #expect(answer.errors.first?.contains(words) == true, "\(way) \(fault): \(answer.err)")
-                    #expect(answer.out.isEmpty)
-                }
-            }
-        }
-        #expect(contents(of: subject.scratch("inputs")) == subject.inputs)
-        let writes = ["mkdir", "create", "write", "sync", "rename"]
-        for operation in writes + (subject.tool == "adapter-unpack" ? ["allocate"] : []) {
-            #expect(counts[operation, default: 0] > 0, "\(way) never did \(operation): is this a release build?")
-        }
+    @Test(arguments: Way.allCases, faultWords.keys.sorted()) func failure(_ way: Way, _ name: String) throws {
+        try Subject(way).walkFailures(name, faultWords[name] ?? "")
     }
 
-    @Test(arguments: Way.allCases) func killed(_ way: Way) throws {
-        let subject = try Subject(way)
-        for number in 1...300 {
-            try subject.prepare()
-            let answer = subject.run("any:\(number):KILL")
-            subject.checkOutput("\(way) any:\(number):KILL", answer)
-            if answer.status == 0 {
-                #expect(number > 5, "hardly a system call was met")
-                break
-            }
-            try #require(answer.status == -9 && number < 300, "\(answer.status) \(answer.err)")
-            #expect(subject.areStages(subject.strays), "\(subject.strays)")
-            let next = Tools.run(subject.tool, subject.arguments + ["-o", subject.output, "--force"])
-            #expect(next.status == 0, "\(next.err)")
-            #expect(contents(of: subject.output) == subject.good)
-            #expect(subject.strays.isEmpty, "the next run removes what the killed one left: \(subject.strays)")
-        }
-        #expect(contents(of: subject.scratch("inputs")) == subject.inputs)
-    }
+    @Test(arguments: Way.allCases) func killed(_ way: Way) throws { try Subject(way).walkKills() }
 
-    @Test(arguments: Way.allCases) func terminated(_ way: Way) throws {
-        let subject = try Subject(way)
-        var (stopped, late) = (0, 0)
-        for number in 1...300 where late < 8 {
-            try subject.prepare()
-            let answer = subject.run("any:\(number):TERM")
-            subject.checkOutput("\(way) any:\(number):TERM", answer)
-            #expect(subject.strays.isEmpty, "\(way) any:\(number):TERM: \(subject.strays)")
-            // From the moment on when the output gets its name, the work is done and a signal changes nothing.
-            if answer.status == 0 {
-                late += 1
-                continue
-            }
-            #expect(late == 0)
-            stopped += 1
-            #expect(answer.status == 143, "\(answer.err)")
-            #expect(contents(of: subject.output) == subject.old)
-            #expect(answer.errors == ["\(subject.tool): error: stopped by signal 15; nothing was left behind"])
-        }
-        #expect(stopped > 2)
-        #expect(contents(of: subject.scratch("inputs")) == subject.inputs)
-    }
+    @Test(arguments: Way.allCases) func terminated(_ way: Way) throws { try Subject(way).walkSignals(least: 3) }
 
     /// Of many files, the disk is waited for once; a failure there is one all the same.
     @Test func manyFiles() throws {
