@@ -1,4 +1,5 @@
 import Digests
+import Files
 import Problems
 import StrictJSON
 
@@ -46,10 +47,7 @@ struct Digest: Hashable, Sendable {
 
     /// The digits.
     var text: String {
-        [words.0, words.1, words.2, words.3].map { word in
-            let digits = String(word, radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }.joined()
+        [words.0, words.1, words.2, words.3].map { hexadecimal($0) }.joined()
     }
 
     static func == (a: Digest, b: Digest) -> Bool { a.words == b.words }
@@ -80,9 +78,7 @@ struct PlaneToken: Sendable, Equatable {
     let check: UInt32?
 
     var text: String {
-        guard let check else { return String(length) }
-        let digits = String(check, radix: 16)
-        return "=" + String(repeating: "0", count: 8 - digits.count) + digits
+        check.map { "=" + hexadecimal($0) } ?? String(length)
     }
 }
 
@@ -120,6 +116,25 @@ struct ArchiveDirectory: Sendable {
         var sum = SHA256()
         for entry in entries { sum.update(Array(manifestLine(digest: entry.digest, name: entry.path).utf8)) }
         return sum.finish()
+    }
+
+    /// The files that are no inputs of a recipe.
+    var files: [ArchiveEntry] { entries.filter { !$0.isInput } }
+
+    /// The digest of the manifest of some files.
+    private static func content(of entries: [ArchiveEntry]) -> String {
+        content(of: entries.map { ($0.path, $0.digest.text) })
+    }
+
+    /// What the content's digest has to be.
+    var computedContent: String { Self.content(of: files) }
+
+    /// The identity of the adapter that it holds; `nil` if it holds none.
+    var adapterDigest: String? {
+        let found = ["adapter_config.json", "adapter_model.safetensors"].compactMap { name in
+            files.first { $0.path == name }
+        }
+        return found.count == 2 ? Self.content(of: found) : nil
     }
 
     /// SHA-256 of the `source` lines.

@@ -127,6 +127,19 @@ public enum PartCode: Hashable, Sendable {
     }
 }
 
+extension PartCode {
+    /// The same with another source.
+    func with(source: Int) -> PartCode {
+        switch self {
+        case .bytes, .rotated, .joint: self
+        case .difference(let width, _): .difference(width: width, source: source)
+        case .grouped(let width, let shift, _): .grouped(width: width, shift: shift, source: source)
+        case .copy: .copy(source: source)
+        case .merged: .merged(source: source)
+        }
+    }
+}
+
 /// A decimal number without sign or leading zeros; `nil` for anything else, and beyond 2^62.
 func decimal(_ digits: some Collection<UInt8>) -> Int? {
     guard let first = digits.first, digits.count <= 19, digits.count == 1 || first != UInt8(ascii: "0") else {

@@ -260,20 +260,16 @@ public final class ArchiveWriter: Sendable {
         try output.write(header.encoded(paddedTo: dataStart), at: 0)
         try output.write(packed, at: position)
         try output.finish(size: position + packed.count)
-        let files = directory.entries.filter { !$0.isInput }
-        let adapter = ["adapter_config.json", "adapter_model.safetensors"].compactMap { name in
-            files.first { $0.path == name }
-        }
+        let files = directory.files
         return PackResult(
             inputSize: files.reduce(0) { $0 + $1.size }, fileCount: files.count, size: position + packed.count,
-            overhead: dataStart + packed.count, content: directory.content,
-            adapter: adapter.count == 2 ? ArchiveDirectory.content(of: adapter.map { ($0.path, $0.digest.text) }) : nil,
+            overhead: dataStart + packed.count, content: directory.content, adapter: directory.adapterDigest,
             usesBase: directory.baseName != nil, codes: counts(directory))
     }
 
     private func counts(_ directory: ArchiveDirectory) -> (plain: Int, differences: Int, copies: Int, merged: Int) {
         var result = (plain: 0, differences: 0, copies: 0, merged: 0)
-        for entry in directory.entries where !entry.isInput {
+        for entry in directory.files {
             for part in directory.parts[entry.parts] {
                 switch part.code {
                 case .bytes, .rotated, .joint: result.plain += 1
@@ -313,8 +309,7 @@ public final class ArchiveWriter: Sendable {
                     path: file.path, size: file.source.size, digest: state.fileDigests[at],
                     parts: first..<directory.parts.count))
         }
-        let files = directory.entries.filter { !$0.isInput }
-        directory.content = ArchiveDirectory.content(of: files.map { ($0.path, $0.digest.text) })
+        directory.content = directory.computedContent
         return directory
     }
 }

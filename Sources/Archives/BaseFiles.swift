@@ -12,6 +12,21 @@ public final class BaseFiles: Sendable {
         let offset: Int
         let size: Int
         let dtype: DType?
+
+        /// Whether these are the bytes that `source` has from `start`.
+        func holds(_ source: any ByteSource, from start: Int) throws(Problem) -> Bool {
+            try file.hasSameBytes(at: offset, count: size, as: source, at: start)
+        }
+
+        /// SHA-256 of the bytes.
+        func digest(_ progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
+            try SHA256.hex(of: file, bytes: offset..<offset + size, progress: progress)
+        }
+
+        /// What refers to it in an archive.
+        func reference(_ name: String, isTensor: Bool) throws(Problem) -> SourceReference {
+            SourceReference(isTensor: isTensor, name: name, size: size, digest: try digest())
+        }
     }
 
     /// The path as the user named it.
@@ -98,13 +113,7 @@ public final class BaseFiles: Sendable {
         guard let place = self.tensor(tensor.name, size: tensor.byteCount), place.dtype == tensor.dtype else {
             return false
         }
-        for start in stride(from: 0, to: tensor.byteCount, by: 1 << 20) {
-            try checkInterrupted()
-            let range = start..<min(tensor.byteCount, start + 1 << 20)
-            let own = try place.file.read(at: place.offset + start, count: range.count)
-            guard try own == file.read(tensor, bytes: range) else { return false }
-        }
-        return true
+        return try place.holds(file.file, from: file.header.dataStart + tensor.begin)
     }
 
     /// The file at that path in the base.
@@ -135,32 +144,14 @@ public final class BaseFiles: Sendable {
     ) throws(Problem) {
         for source in sources { _ = try place(of: source) }
         let base = self
-        try OrderedWork.run(
-            sources.count, threads: threads, worker: { Idle() },
-            make: { (at, _) throws(Problem) -> String in
-                try digest(of: base.place(of: sources[at]), progress)
-            },
-            settle: { (at, digest, _) throws(Problem) in
-                guard digest == sources[at].digest else {
-                    throw base.different(sources[at], "has another digest")
-                }
-            })
+        let digests = try OrderedWork.map(sources.count, threads: threads, worker: { NoScratch() }) {
+            (at, _) throws(Problem) in try base.place(of: sources[at]).digest(progress)
+        }
+        for (source, digest) in zip(sources, digests) where digest != source.digest {
+            throw different(source, "has another digest")
+        }
     }
-
-    /// Nothing to work with.
-    final class Idle: Sendable {}
 }
 
-/// SHA-256 of bytes in a file.
-func digest(of place: BaseFiles.Place, _ progress: (Int) -> Void) throws(Problem) -> String {
-    var sum = SHA256()
-    var done = 0
-    while done < place.size {
-        try checkInterrupted()
-        let piece = try place.file.read(at: place.offset + done, count: min(1 << 20, place.size - done))
-        sum.update(piece)
-        done += piece.count
-        progress(piece.count)
-    }
-    return sum.finish()
-}
+/// For threads that need nothing to work with.
+final class NoScratch: Sendable {}

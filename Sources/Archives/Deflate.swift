@@ -44,11 +44,7 @@ enum DeflateMethod: Hashable, CaseIterable, Sendable {
     /// Deflates `source` into `target`; `nil` if it does not fit there.
     func run(_ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) -> Int? {
         unsafe deflateReset(stream)
-        unsafe stream.pointee.next_in = UnsafeMutablePointer(
-            mutating: source.baseAddress?.assumingMemoryBound(to: Bytef.self))
-        unsafe stream.pointee.avail_in = UInt32(source.count)
-        unsafe stream.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: Bytef.self)
-        unsafe stream.pointee.avail_out = UInt32(target.count)
+        unsafe stream.pointee.lend(source, target)
         guard unsafe deflate(stream, Z_FINISH) == Z_STREAM_END else { return nil }
         return unsafe target.count - Int(stream.pointee.avail_out)
     }
@@ -73,13 +69,19 @@ enum DeflateMethod: Hashable, CaseIterable, Sendable {
     /// Whether `source` is one whole stream that fills just `target`, its Adler-32 right.
     func run(_ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) -> Bool {
         unsafe inflateReset(stream)
-        unsafe stream.pointee.next_in = UnsafeMutablePointer(
-            mutating: source.baseAddress?.assumingMemoryBound(to: Bytef.self))
-        unsafe stream.pointee.avail_in = UInt32(source.count)
-        unsafe stream.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: Bytef.self)
-        unsafe stream.pointee.avail_out = UInt32(target.count)
+        unsafe stream.pointee.lend(source, target)
         let code = unsafe inflate(stream, Z_FINISH)
         return unsafe code == Z_STREAM_END && stream.pointee.avail_in == 0 && stream.pointee.avail_out == 0
+    }
+}
+
+extension z_stream {
+    /// What the next call reads, and where it writes.
+    fileprivate mutating func lend(_ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer) {
+        unsafe next_in = UnsafeMutablePointer(mutating: source.baseAddress?.assumingMemoryBound(to: Bytef.self))
+        unsafe avail_in = UInt32(source.count)
+        unsafe next_out = target.baseAddress?.assumingMemoryBound(to: Bytef.self)
+        unsafe avail_out = UInt32(target.count)
     }
 }
 

@@ -8,7 +8,6 @@ struct DirectoryParser {
     private var line = 0
     private var result = ArchiveDirectory()
     private var collisions = EntryPath.Collisions()
-    private var hasBase = false
     /// The entry that is being read: path, size, digest, first part, bytes so far, bytes of its stream so far.
     private var open: (path: String, size: Int, digest: Digest, first: Int, done: Int, stream: Int)?
     private var lastPath: [UInt8] = []
@@ -310,8 +309,8 @@ struct DirectoryParser {
         if let baseDigest, baseDigest != ArchiveDirectory.baseDigest(result.sources) {
             throw bad("has sources that do not have their digest")
         }
-        let files = result.entries.filter { !$0.isInput }
-        guard result.content == ArchiveDirectory.content(of: files.map { ($0.path, $0.digest.text) }) else {
+        let files = result.files
+        guard result.content == result.computedContent else {
             throw bad("has files that do not have the digest of the content")
         }
         guard !result.isFile || (files.count == 1 && result.directories.isEmpty) else {

@@ -1,43 +1,21 @@
 import Files
-import Glibc
 import Problems
-import Synchronization
 import Tensors
 
 /// Pieces of work that several threads do at once, and whose results are taken in order.
 ///
 /// A thread that has a result waits until all before it were taken, so no more than one result for each thread is kept.
-@safe final class OrderedWork: @unchecked Sendable {
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let changed: UnsafeMutablePointer<pthread_cond_t>
+final class OrderedWork: @unchecked Sendable {
+    private let monitor = Monitor()
     private let count: Int
     private var next = 0
     private var turn = 0
     private var problem: Problem?
 
-    private init(_ count: Int) {
-        self.count = count
-        unsafe mutex = .allocate(capacity: 1)
-        unsafe changed = .allocate(capacity: 1)
-        unsafe pthread_mutex_init(mutex, nil)
-        unsafe pthread_cond_init(changed, nil)
-    }
-
-    deinit {
-        unsafe pthread_cond_destroy(changed)
-        unsafe pthread_mutex_destroy(mutex)
-        unsafe changed.deallocate()
-        unsafe mutex.deallocate()
-    }
-
-    private func locked<R>(_ body: () -> R) -> R {
-        unsafe pthread_mutex_lock(mutex)
-        defer { unsafe pthread_mutex_unlock(mutex) }
-        return body()
-    }
+    private init(_ count: Int) { self.count = count }
 
     private func take() -> Int? {
-        locked {
+        monitor.locked {
             guard problem == nil, next < count else { return nil }
             next += 1
             return next - 1
@@ -45,21 +23,21 @@ import Tensors
     }
 
     private func fail(_ found: Problem) {
-        locked { if problem == nil { problem = found } }
-        unsafe pthread_cond_broadcast(changed)
+        monitor.locked { if problem == nil { problem = found } }
+        monitor.wake()
     }
 
     /// Waits until it is the turn of `index`; false if the work has failed meanwhile.
     private func wait(for index: Int) -> Bool {
-        locked {
-            while turn != index && problem == nil { unsafe pthread_cond_wait(changed, mutex) }
+        monitor.locked {
+            while turn != index && problem == nil { monitor.wait() }
             return problem == nil
         }
     }
 
     private func pass() {
-        locked { turn += 1 }
-        unsafe pthread_cond_broadcast(changed)
+        monitor.locked { turn += 1 }
+        monitor.wake()
     }
 
     /// Does `count` pieces with `threads` threads.
@@ -88,7 +66,19 @@ import Tensors
                 }
             }
         }
-        if let problem = work.locked({ work.problem }) { throw problem }
+        if let problem = work.monitor.locked({ work.problem }) { throw problem }
+    }
+
+    /// The results of `count` pieces, in order.
+    static func map<Worker: AnyObject, Result>(
+        _ count: Int, threads: Int, worker: @escaping @Sendable () -> Worker,
+        _ make: @escaping @Sendable (Int, Worker) throws(Problem) -> Result
+    ) throws(Problem) -> [Result] {
+        let results = OrderedState<[Result]>([])
+        try run(
+            count, threads: threads, worker: worker, make: make,
+            settle: { (_, result, _) throws(Problem) in results.value.append(result) })
+        return results.value
     }
 }
 

@@ -22,28 +22,23 @@ public final class PackedFile: ByteSource {
         identity = archive.file.identity.entry(place + 1)
     }
 
-    /// SHA-256 of its bytes, as the directory says.
-    public var digest: String { entry.digest.text }
-
     /// Throws unless the bytes have the digest that the directory gives.
     public func require(_ digest: String) throws(Problem) {
         guard digest == entry.digest.text else { throw archive.damage(entry, nil, "does not have its digest") }
     }
 
-    var entryPath: String { entry.path }
+    private func part(at start: Int) -> ArchivePart? {
+        archive.directory.parts[entry.parts].first { $0.start == start }
+    }
 
     /// What of the base the tensor refers to that begins at that byte.
     public func source(at start: Int) -> SourceReference? {
-        archive.directory.parts[entry.parts].first { $0.start == start && $0.size > 0 }.flatMap { part in
-            part.code.source.map { archive.directory.sources[$0] }
-        }
+        part(at: start)?.code.source.map { archive.directory.sources[$0] }
     }
 
     /// Throws unless the part that begins at that byte, which is a whole tensor, has this digest.
     public func requirePart(at start: Int, digest: String) throws(Problem) {
-        guard let part = archive.directory.parts[entry.parts].first(where: { $0.start == start && $0.size > 0 }) else {
-            return
-        }
+        guard let part = part(at: start) else { return }
         guard part.digest.text == digest else { throw archive.damage(entry, part, "has a part without its digest") }
     }
 

@@ -1,4 +1,4 @@
-import Files
+import Digests
 import Problems
 import Safetensors
 
@@ -9,17 +9,10 @@ package enum TensorDigests {
         _ tensors: [Checkpoint.Place], in base: Checkpoint, threads: Int,
         progress: @escaping @Sendable (Int) -> Void = { _ in }
     ) throws(Problem) -> [String] {
-        let result = OrderedState<[String]>([])
-        try OrderedWork.run(
-            tensors.count, threads: threads, worker: { BaseFiles.Idle() },
-            make: { (at, _) throws(Problem) -> String in
-                let (info, file) = (tensors[at].info, base.shards[tensors[at].shard].file)
-                let place = BaseFiles.Place(
-                    file: file.file, offset: file.header.dataStart + info.begin, size: info.byteCount, dtype: info.dtype
-                )
-                return try digest(of: place, progress)
-            },
-            settle: { (_, digest, _) throws(Problem) in result.value.append(digest) })
-        return result.value
+        try OrderedWork.map(tensors.count, threads: threads, worker: { NoScratch() }) { (at, _) throws(Problem) in
+            let (info, file) = (tensors[at].info, base.shards[tensors[at].shard].file)
+            let start = file.header.dataStart + info.begin
+            return try SHA256.hex(of: file.file, bytes: start..<start + info.byteCount, progress: progress)
+        }
     }
 }

@@ -33,10 +33,7 @@ import Problems
         var digest = [UInt8](repeating: 0, count: 32)
         let done = unsafe EVP_DigestFinal_ex(context, &digest, nil)
         precondition(done == 1, "libcrypto could not finish a digest")
-        return digest.map { byte in
-            let text = String(byte, radix: 16)
-            return byte < 16 ? "0" + text : text
-        }.joined()
+        return digest.map { hexadecimal($0) }.joined()
     }
 
     /// The digest of `bytes`, in lower-case hexadecimal.
@@ -46,13 +43,16 @@ import Problems
         return digest.finish()
     }
 
-    /// The digest of a whole file, read in pieces of 1 MiB; `progress` is told of each.
-    public static func hex(of file: any ByteSource, progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
+    /// The digest of a file, or of some of its bytes, read in pieces of 1 MiB; `progress` is told of each.
+    public static func hex(
+        of file: any ByteSource, bytes: Range<Int>? = nil, progress: (Int) -> Void = { _ in }
+    ) throws(Problem) -> String {
         var digest = SHA256()
-        var offset = 0
-        while offset < file.size {
+        var offset = bytes?.lowerBound ?? 0
+        let end = bytes?.upperBound ?? file.size
+        while offset < end {
             try checkInterrupted()
-            let piece = try file.read(at: offset, count: min(1 << 20, file.size - offset))
+            let piece = try file.read(at: offset, count: min(1 << 20, end - offset))
             digest.update(piece)
             offset += piece.count
             progress(piece.count)

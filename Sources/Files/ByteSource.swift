@@ -29,6 +29,20 @@ extension ByteSource {
         return bytes
     }
 
+    /// Whether `count` bytes from `offset` are those of another source from `start`; reads no further than they are.
+    public func hasSameBytes(
+        at offset: Int, count: Int, as other: any ByteSource, at start: Int
+    ) throws(Problem) -> Bool {
+        for done in stride(from: 0, to: count, by: 1 << 20) {
+            try checkInterrupted()
+            let size = min(1 << 20, count - done)
+            guard try read(at: offset + done, count: size) == other.read(at: start + done, count: size) else {
+                return false
+            }
+        }
+        return true
+    }
+
     /// Reads everything, if that is not more than `limit` bytes.
     public func readAll(limit: Int) throws(Problem) -> [UInt8] {
         guard size <= limit else {

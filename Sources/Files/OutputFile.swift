@@ -9,21 +9,16 @@ public final class OutputFile: ByteSource {
     public let path: String
     /// The size it must have at the end, in bytes; of a file that grows, what it is known to have.
     public var size: Int { known.load(ordering: .relaxed) }
-    private let known: Atomic<Int>
+    private let known = Atomic(0)
     let descriptor: Descriptor
     /// Whether it has no name, and is gone when it is closed.
     private let isTemporary: Bool
 
     /// Creates `name`, which must not exist, and reserves its space, so that a full disk is known at once.
-    init(name: String, in directory: Directory, size: Int, path: String) throws(Problem) {
-        let result = System.open(
-            name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
-        guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
-        descriptor = Descriptor(result)
-        isTemporary = false
-        self.path = path
-        known = Atomic(size)
+    convenience init(name: String, in directory: Directory, size: Int, path: String) throws(Problem) {
+        try self.init(growing: name, in: directory, path: path)
         guard size > 0 else { return }
+        grew(to: size)
         let code = System.allocate(descriptor.raw, count: size)
         // A file system that cannot reserve says so; then a full disk shows when it is written.
         if code < 0 && ![EOPNOTSUPP, ENOSYS, EINVAL].contains(Int32(-code)) {
@@ -32,27 +27,28 @@ public final class OutputFile: ByteSource {
     }
 
     /// Creates `name`, which must not exist and grows as it is written; `finish(size:)` is told how large it became.
-    init(growing name: String, in directory: Directory, path: String) throws(Problem) {
-        let result = System.open(
-            name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
-        guard result >= 0 else { throw SystemErrors.problem(-result, "create", path, output: true) }
-        descriptor = Descriptor(result)
-        isTemporary = false
-        self.path = path
-        known = Atomic(0)
+    convenience init(growing name: String, in directory: Directory, path: String) throws(Problem) {
+        try self.init(name, in: directory.descriptor.raw, path, isTemporary: false)
     }
 
     /// Creates a file without a name, in the directory for temporary files; it is gone when it is closed.
-    public init(temporaryFor path: String) throws(Problem) {
-        let place = temporaryDirectory
-        let name = "\(place)/.adapterkit-\(String(UInt64.random(in: 0 ... .max), radix: 16)).partial"
-        let result = System.open(name, in: AT_FDCWD, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        guard result >= 0 else { throw SystemErrors.problem(-result, "make a temporary file in", place, output: true) }
-        descriptor = Descriptor(result)
-        isTemporary = true
-        self.path = path
-        known = Atomic(0)
+    public convenience init(temporaryFor path: String) throws(Problem) {
+        let name = "\(temporaryDirectory)/.adapterkit-\(hexadecimal(UInt64.random(in: 0 ... .max))).partial"
+        try self.init(name, in: AT_FDCWD, path, isTemporary: true)
         _ = System.remove(name, in: AT_FDCWD, isDirectory: false)
+    }
+
+    private init(_ name: String, in directory: Int32, _ path: String, isTemporary: Bool) throws(Problem) {
+        let flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
+        let result = System.open(name, in: directory, flags: flags, mode: isTemporary ? 0o600 : 0o666)
+        guard result >= 0 else {
+            throw isTemporary
+                ? SystemErrors.problem(-result, "make a temporary file in", temporaryDirectory, output: true)
+                : SystemErrors.problem(-result, "create", path, output: true)
+        }
+        descriptor = Descriptor(result)
+        self.isTemporary = isTemporary
+        self.path = path
     }
 
     /// Writes all of `buffer` at `offset`.

@@ -41,6 +41,17 @@ public final class StagedOutput: Sendable {
         (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
     }
 
+    /// A directory beside `path` for what is needed only meanwhile; it never gets a name, and is gone with this object.
+    public init(scratchBeside path: String) throws(Problem) {
+        self.path = path
+        (shape, replacing, replaceable) = (.directory, false, nil)
+        let (parentPath, name) = try Self.split(path)
+        parent = try Directory(path: parentPath)
+        self.name = name
+        Self.sweep(name: name, in: parent)
+        (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
+    }
+
     deinit { discard() }
 
     /// Refuses an output that cannot be made, before anything is.
@@ -96,8 +107,7 @@ public final class StagedOutput: Sendable {
 
     /// The hidden name of a stage: `.NAME.adapterkit-0123456789abcdef.partial`.
     private static func stageName(_ name: String, _ number: UInt64) -> String {
-        let digits = String(number, radix: 16)
-        return ".\(name)\(stageMark)\(String(repeating: "0", count: 16 - digits.count))\(digits)\(stageEnd)"
+        ".\(name)\(stageMark)\(hexadecimal(number))\(stageEnd)"
     }
 
     /// Whether a directory's name is that of a stage for `name`: nobody else's are touched.

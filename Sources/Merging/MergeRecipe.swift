@@ -24,7 +24,7 @@ public enum MergeRecipe {
         var options = MergeOptions(version: version)
         options.dtype = dtype(inputs, model)
         let plan = try MergePlan(inputs, options: options)
-        let stage = try StagedOutput(path: scratch, shape: .directory, replacing: false)
+        let stage = try StagedOutput(scratchBeside: scratch)
         _ = try Merger(plan: plan, output: stage, progress: progress).run(threads: threads)
         let merged = try BaseFiles(path: stage.stagePath)
         var (same, different): ([(file: String, tensor: String)], [String]) = ([], [])
@@ -65,7 +65,7 @@ public enum MergeRecipe {
         var options = MergeOptions(version: "")
         options.dtype = recipe["dtype"]?.string.flatMap(DType.init(word:))
         let plan = try MergePlan(inputs, options: options)
-        let stage = try StagedOutput(path: scratch, shape: .directory, replacing: false)
+        let stage = try StagedOutput(scratchBeside: scratch)
         _ = try Merger(plan: plan, output: stage, progress: progress).run(threads: threads)
         return (stage, try BaseFiles(path: stage.stagePath))
     }

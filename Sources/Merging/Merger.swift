@@ -248,16 +248,7 @@ public final class Merger: Sendable {
         try file.write(bytes, at: 0)
         try file.finish()
         guard plan.options.digests else { return }
-        var digest = SHA256()
-        var offset = 0
-        while offset < file.size {
-            try checkInterrupted()
-            let piece = try file.read(at: offset, count: min(1 << 20, file.size - offset))
-            digest.update(piece)
-            offset += piece.count
-            progress(piece.count)
-        }
-        let hex = digest.finish()
+        let hex = try SHA256.hex(of: file, progress: progress)
         state.withLock { $0.outputDigests[at] = hex }
     }
 }

@@ -41,48 +41,62 @@ package enum Workers {
     }
 }
 
-/// A queue on which one thread waits for what others have made ready.
-@safe package final class ReadyQueue<Element: Sendable>: @unchecked Sendable {
+/// A lock on which threads can wait for what others change.
+@safe package final class Monitor: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let condition: UnsafeMutablePointer<pthread_cond_t>
-    private var elements: [Element] = []
-    private var isClosed = false
+    private let changed: UnsafeMutablePointer<pthread_cond_t>
 
     package init() {
         unsafe mutex = .allocate(capacity: 1)
-        unsafe condition = .allocate(capacity: 1)
+        unsafe changed = .allocate(capacity: 1)
         unsafe pthread_mutex_init(mutex, nil)
-        unsafe pthread_cond_init(condition, nil)
+        unsafe pthread_cond_init(changed, nil)
     }
 
     deinit {
-        unsafe pthread_cond_destroy(condition)
+        unsafe pthread_cond_destroy(changed)
         unsafe pthread_mutex_destroy(mutex)
-        unsafe condition.deallocate()
+        unsafe changed.deallocate()
         unsafe mutex.deallocate()
     }
 
-    private func locked<R>(_ body: () -> R) -> R {
+    /// Runs `body` while no other thread is in it.
+    package func locked<R>(_ body: () -> R) -> R {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }
         return body()
     }
 
+    /// Within `locked`: lets others in until one of them wakes this thread.
+    package func wait() { unsafe pthread_cond_wait(changed, mutex) }
+
+    /// Wakes all that wait.
+    package func wake() { unsafe pthread_cond_broadcast(changed) }
+}
+
+/// A queue on which one thread waits for what others have made ready.
+package final class ReadyQueue<Element: Sendable>: @unchecked Sendable {
+    private let monitor = Monitor()
+    private var elements: [Element] = []
+    private var isClosed = false
+
+    package init() {}
+
     package func add(_ element: Element) {
-        locked { elements.append(element) }
-        unsafe pthread_cond_signal(condition)
+        monitor.locked { elements.append(element) }
+        monitor.wake()
     }
 
     /// Says that nothing more will come.
     package func close() {
-        locked { isClosed = true }
-        unsafe pthread_cond_broadcast(condition)
+        monitor.locked { isClosed = true }
+        monitor.wake()
     }
 
     /// The next element; `nil` when the queue is closed and empty.
     package func next() -> Element? {
-        locked {
-            while elements.isEmpty && !isClosed { unsafe pthread_cond_wait(condition, mutex) }
+        monitor.locked {
+            while elements.isEmpty && !isClosed { monitor.wait() }
             return elements.isEmpty ? nil : elements.removeFirst()
         }
     }

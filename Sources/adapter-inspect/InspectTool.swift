@@ -15,7 +15,8 @@ enum InspectTool {
         description: [
             "Tells what each PATH is: a LoRA adapter as PEFT saves it (or another PEFT method, and why that cannot be "
                 + "merged), a model, or any safetensors file. What counts is the content, not the file's name. Headers and "
-                + "configs are enough for that, so it takes milliseconds whatever the size.",
+                + "configs are enough for that, so it takes milliseconds whatever the size; but for an adapter's identity, a digest of "
+                + "its file, for which up to 1 GiB is read. An archive has it in its directory.",
             "What is wrong with a file is told on stderr and decides the exit code; the other files are shown all the same. "
                 + "That an adapter cannot be merged is no error here.",
             "--norms reads the adapter's data. The delta of a module is scale · B·A; its norms come from the small Gram "

@@ -70,9 +70,8 @@ enum MergeTool {
                         "ADAPTERKIT_CPU names no level that this CPU has, so it is ignored",
                         hint: "use baseline, v3 or v4"))
             }
-            let plan = try prepare(arguments, path, terminal)
-            let threads =
-                try arguments.int("threads", in: 1...1024) ?? Workers.processors
+            let threads = try arguments.int("threads", in: 1...1024) ?? Workers.processors
+            let plan = try prepare(arguments, path, threads, terminal)
             if arguments.flag("dry-run") {
                 let force = arguments.flag("force")
                 try StagedOutput.checkPlace(path: path, shape: shape(of: path), replacing: force)
@@ -87,7 +86,9 @@ enum MergeTool {
     }
 
     /// Opens and checks everything, and plans; problems end the run before anything is written.
-    private static func prepare(_ arguments: Arguments, _ path: String, _ terminal: Terminal) throws -> MergePlan {
+    private static func prepare(
+        _ arguments: Arguments, _ path: String, _ threads: Int, _ terminal: Terminal
+    ) throws -> MergePlan {
         let base = arguments.operands[0]
         let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
         try StagedOutput.split(path)
@@ -102,7 +103,7 @@ enum MergeTool {
         }
         var inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
-        try checkBinding(&inputs, arguments, terminal)
+        try checkBinding(&inputs, arguments, threads, terminal)
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
         terminal.report(ProblemList(inputs.problems))
         if var problem = try inputs.untrained() {
@@ -122,12 +123,12 @@ enum MergeTool {
 
     /// Holds the base against what packed adapters are bound to.
     private static func checkBinding(
-        _ inputs: inout LoadedInputs, _ arguments: Arguments, _ terminal: Terminal
+        _ inputs: inout LoadedInputs, _ arguments: Arguments, _ threads: Int, _ terminal: Terminal
     ) throws {
         let progress = Progress(terminal, label: "checking base", totalBytes: BaseBinding.checkedBytes(inputs))
         defer { progress.finish() }
         try BaseBinding.check(
-            &inputs, allowed: Set(arguments.values("allow")), threads: Workers.processors
+            &inputs, allowed: Set(arguments.values("allow")), threads: threads
         ) { progress.advance(by: $0) }
     }
 

@@ -184,8 +184,7 @@ final class PackOutput {
 
     /// A path beside which something may be kept meanwhile.
     var scratch: String {
-        let name = "\(isStream ? temporaryDirectory + "/adapter-pack" : path).merge"
-        return Directory.kind(of: name) == nil ? name : name + ".2"
+        isStream ? temporaryDirectory + "/adapter-pack" : path
     }
 
     func open() throws -> OutputFile {

@@ -77,10 +77,7 @@ struct UnpackRun {
     private func prepareBase(scratch: String) throws -> (stage: StagedOutput, files: BaseFiles)? {
         let sources = archive.sources(of: selection.paths)
         guard !sources.isEmpty else { return nil }
-        guard let path = arguments.value("base") else {
-            throw needsBase
-        }
-        let base = try BaseFiles(path: path)
+        guard let base = archive.base else { throw needsBase }
         let checking = Progress(terminal, label: "checking base", totalBytes: sources.reduce(0) { $0 + $1.size })
         defer { checking.finish() }
         try base.check(sources, threads: threads) { checking.advance(by: $0) }
@@ -88,7 +85,7 @@ struct UnpackRun {
         guard archive.needsRecipe(selection.paths) else { return nil }
         let merging = Progress(terminal, label: "merging", totalBytes: nil)
         defer { merging.finish() }
-        return try MergeRecipe.remake(archive, base: path, scratch: scratch, threads: threads) {
+        return try MergeRecipe.remake(archive, base: base.path, scratch: scratch, threads: threads) {
             merging.advance(by: $0)
         }
     }
@@ -121,7 +118,7 @@ struct UnpackRun {
         let shape: StagedOutput.Shape = isFile ? .file : .directory
         let replacing = arguments.flag("force")
         try StagedOutput.checkPlace(path: path, shape: shape, replacing: replacing, replaceable: paths)
-        let merged = try prepareBase(scratch: path + ".merge")
+        let merged = try prepareBase(scratch: path)
         let stage = try StagedOutput(path: path, shape: shape, replacing: replacing, replaceable: paths)
         try requireSpace(stage)
         let (size, leavesSync) = try run(selection.paths, checksParts: false, merged?.files, label: "unpacking") {

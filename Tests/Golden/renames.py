@@ -1,6 +1,8 @@
 """How the stored names of parameters become those that transformers has in memory, as a Swift table.
 
-    python Tests/Golden/renames.py > Sources/Adapters/StoredNames.swift
+    python Tests/Golden/renames.py Sources/Adapters
+
+writes StoredNames.swift and StoredNames+More.swift there.
 
 Builds every model class that architectures.py can build, those that have a conversion mapping with all their layers,
 and asks for the names under which `save_pretrained` stores their parameters: both as from new and with the prefixes
@@ -20,6 +22,7 @@ import textwrap
 from collections import Counter, defaultdict
 from difflib import SequenceMatcher
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 import transformers
@@ -27,7 +30,7 @@ from architectures import SECONDS, Late, build, classes, parts
 from transformers.conversion_mapping import PrefixChange, get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_converters, apply_renamings
 
-HEADER = """\
+HEAD = """\
 /// Made by Tests/Golden/renames.py from transformers {version}; do not edit.
 ///
 /// How names of parameters in checkpoints become those in memory. A pair replaces the first run of whole parts that is
@@ -44,13 +47,27 @@ enum StoredNames {
     /// The rows, each with its lines joined.
     private static var lines: [Substring] {
         var result: [String] = []
-        for line in text.split(separator: "\\n") {
+        for line in (text + "\\n" + more).split(separator: "\\n") {
             if line.first == " " { result[result.count - 1] += line } else { result.append(String(line)) }
         }
         return result.map { $0[...] }
     }
 
-    private static let text = \"\"\""""
+    private static let text = \"\"\"
+{rows}
+        \"\"\"
+}
+"""
+MORE = """\
+// Made by Tests/Golden/renames.py from transformers {version}; do not edit.
+
+extension StoredNames {
+    /// The second half of the rows.
+    static let more = \"\"\"
+{rows}
+        \"\"\"
+}
+"""
 
 # What the configs of some model types, and those within them, need so that they can be built.
 FIXES = {
@@ -288,6 +305,20 @@ def row(kinds, words):
         break_on_hyphens=False, break_long_words=False)  # fmt: skip
 
 
+def pages(rows, version):
+    """The two Swift files, with half of the lines each, by name."""
+    middle = sum(r.count("\n") + 1 for r in rows) // 2
+    first, lines = [], 0
+    while lines < middle:
+        first.append(rows[len(first)])
+        lines += first[-1].count("\n") + 1
+    halves = {"StoredNames.swift": (HEAD, first), "StoredNames+More.swift": (MORE, rows[len(first) :])}
+    return {
+        name: page.replace("{version}", version).replace("{rows}", "\n".join(half))
+        for name, (page, half) in halves.items()
+    }
+
+
 def main():
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(Late()))
     transformers.utils.logging.set_verbosity_error()
@@ -303,10 +334,9 @@ def main():
     for kind, pairs, _ in rows:  # the fewest rows: those of other types are taken if as right and not much longer
         near = [t for t in right if kind in right[t] and len(t) < 1.5 * len(text(pairs))]
         table[max(near, key=lambda t: (len(right[t]), -len(t), t), default=text(pairs))].append(kind)
-    print(HEADER.replace("{version}", transformers.__version__))
-    for words, kinds in sorted(table.items(), key=lambda r: (-len(r[1]), r[1])):
-        print(row(kinds, words))
-    print('        """\n}')
+    ordered = sorted(table.items(), key=lambda r: (-len(r[1]), r[1]))
+    for name, page in pages([row(kinds, words) for words, kinds in ordered], transformers.__version__).items():
+        Path(sys.argv[1], name).write_text(page)
     print(f"{sum(map(len, seen.values()))} classes", *dict.fromkeys(notes), sep="\n  ", file=sys.stderr)
 
 
