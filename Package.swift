@@ -19,6 +19,7 @@ let package = Package(
         .executable(name: "adapter-inspect", targets: ["adapter-inspect"]),
         .executable(name: "adapter-verify", targets: ["adapter-verify"]),
         .executable(name: "adapter-merge", targets: ["adapter-merge"]),
+        .executable(name: "adapter-unmerge", targets: ["adapter-unmerge"]),
         .executable(name: "adapter-combine", targets: ["adapter-combine"]),
         .executable(name: "adapter-extract", targets: ["adapter-extract"]),
         .executable(name: "adapter-pack", targets: ["adapter-pack"]),
@@ -64,6 +65,8 @@ let package = Package(
         .executableTarget(
             name: "adapter-verify", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-unmerge", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-combine", dependencies: ["Reports"], swiftSettings: strict),
         .executableTarget(name: "adapter-extract", dependencies: ["Reports"], swiftSettings: strict),
         .executableTarget(
@@ -76,7 +79,7 @@ let package = Package(
             name: "ToolTests",
             dependencies: [
                 "Fixtures", "Safetensors", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge",
-                "adapter-pack", "adapter-unpack", "adapter-verify",
+                "adapter-pack", "adapter-unmerge", "adapter-unpack", "adapter-verify",
             ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
         .testTarget(

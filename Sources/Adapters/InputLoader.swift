@@ -82,6 +82,7 @@ public struct LoadedInputs: Sendable {
             for update in updates {
                 guard let tensor = update.replacement else { continue }
                 guard counts[update.name] != 1 || entries[at].operand.weight != 1 else { continue }
+                if let source = update.source { entries[at].resolution?.consulted.insert(source) }
                 do throws(Problem) {
                     var isKnown = try Self.isCopy(tensor, of: update, adapter, base)
                     if !isKnown, let other = kept[update.name] {

@@ -14,6 +14,8 @@ public struct Resolution: Sendable {
     public let traits: BaseTraits
     /// Whether the merged model stores an output head that the base shares with its embedding.
     public fileprivate(set) var unties = false
+    /// Tensors of the base whose values were looked at to decide what the adapter does.
+    package internal(set) var consulted: Set<String> = []
 
     /// Matches `adapter` with `base`, from headers and configs alone.
     public init(adapter: Adapter, base: Checkpoint) {
@@ -24,6 +26,7 @@ public struct Resolution: Sendable {
         problems = adapter.problems + resolver.problems
         renamed = resolver.renamed
         unties = resolver.unties
+        consulted = resolver.consulted
     }
 
     /// Forgets the replacement of a tensor, which says nothing that is not said otherwise.
@@ -57,6 +60,8 @@ struct Resolver {
     var orientationVotes = (rows: 0, columns: 0)
     /// Whether embedding and tied head part.
     var unties = false
+    /// Tensors of the base whose values were looked at.
+    var consulted: Set<String> = []
 
     init(adapter: Adapter, base: Checkpoint, traits: BaseTraits) {
         self.adapter = adapter
@@ -116,6 +121,7 @@ struct Resolver {
             guard let a = base.lookup(shared.embedding.name), let b = base.lookup(shared.head.name) else { return true }
             guard a.info.dtype.kernel != nil, b.info.dtype.kernel != nil else { return true }
             var isEqual = false
+            consulted.formUnion([a.info.name, b.info.name])
             attempt { (resolver) throws(Problem) in
                 isEqual = try TensorValues.equal(
                     resolver.base.shards[a.shard].file, a.info, resolver.base.shards[b.shard].file, b.info)

@@ -23,7 +23,7 @@ struct TiedHead {
         let names = [shared.embedding.name, shared.head.name]
         var found = names.map { resolver.updates[$0]?.replacement }
         for at in names.indices {
-            guard let tensor = found[at], try isCopy(tensor, resolver) else { continue }
+            guard let tensor = found[at], try isCopy(tensor, &resolver) else { continue }
             found[at] = nil
             set(nil, names[at], &resolver)
         }
@@ -33,7 +33,7 @@ struct TiedHead {
         if replacesStorage(tensor) {
             set(tensor, names[1 - at], &resolver)
         } else if let original = adapter.originals.first(where: { $0.tensor.shape == tensor.shape })?.tensor,
-            try !isCopy(original, resolver)
+            try !isCopy(original, &resolver)
         {
             set(original, names[1 - at], &resolver)
         }
@@ -55,8 +55,9 @@ struct TiedHead {
         if resolver.updates[name]?.isEmpty == true { resolver.updates[name] = nil }
     }
 
-    private func isCopy(_ tensor: TensorInfo, _ resolver: Resolver) throws(Problem) -> Bool {
+    private func isCopy(_ tensor: TensorInfo, _ resolver: inout Resolver) throws(Problem) -> Bool {
         let base = shared.embedding
+        resolver.consulted.insert(base.name)
         guard tensor.shape == base.shape, tensor.dtype.kernel != nil, base.dtype.kernel != nil else { return false }
         guard let place = resolver.base.lookup(base.name) else { return false }
         return try TensorValues.equal(

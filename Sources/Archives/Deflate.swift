@@ -97,8 +97,8 @@ public var zlibVersion: String { unsafe zlibVersionText.map { unsafe String(cStr
 private var zlibVersionText: UnsafePointer<CChar>? { unsafe CZlib.zlibVersion() }
 
 /// Small texts in one stream.
-enum ZlibText {
-    static func deflate(_ bytes: [UInt8]) throws(Problem) -> [UInt8] {
+package enum ZlibText {
+    package static func deflate(_ bytes: [UInt8]) throws(Problem) -> [UInt8] {
         var room = [UInt8](repeating: 0, count: bytes.count + bytes.count / 1000 + 64)
         let count = unsafe room.withUnsafeMutableBytes { target in
             unsafe bytes.withUnsafeBytes { unsafe Deflater(.matches, level: 9).run($0, into: target) }
@@ -108,7 +108,7 @@ enum ZlibText {
     }
 
     /// Inflates to exactly `size` bytes; `nil` if that is not what it holds.
-    static func inflate(_ bytes: [UInt8], size: Int) -> [UInt8]? {
+    package static func inflate(_ bytes: [UInt8], size: Int) -> [UInt8]? {
         var room = [UInt8](repeating: 0, count: size)
         let isWhole = unsafe room.withUnsafeMutableBytes { target in
             unsafe bytes.withUnsafeBytes { unsafe Inflater().run($0, into: target) }

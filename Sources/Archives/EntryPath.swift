@@ -2,12 +2,12 @@ import Problems
 import StrictJSON
 
 /// Rules for paths in archives: what unpacks on one machine must unpack on every other, and never outside its directory.
-enum EntryPath {
+package enum EntryPath {
     static let largest = 4096
     static let deepest = 64
 
     /// What is wrong with `path`; `nil` if nothing is.
-    static func flaw(_ path: String) -> String? {
+    package static func flaw(_ path: String) -> String? {
         if path.isEmpty { return "is empty" }
         if path.utf8.count > largest { return "is longer than \(largest) bytes" }
         if path.utf8.first == UInt8(ascii: "/") { return "begins with a slash" }
@@ -31,15 +31,17 @@ enum EntryPath {
     }
 
     /// Finds paths that cannot lie beside each other: the same but for case or normalisation, or one a directory of another.
-    struct Collisions {
+    package struct Collisions {
         private enum Kind { case file, directory, empty }
         private var known: [String: (path: String, kind: Kind)] = [:]
         private var room = 20 << 20
 
+        package init() {}
+
         /// What stands against adding a path, whose parents become directories; `nil` if nothing does.
         ///
         /// - Parameter isDirectory: whether it is a directory with nothing in it.
-        mutating func add(_ path: String, isDirectory: Bool) -> String? {
+        package mutating func add(_ path: String, isDirectory: Bool) -> String? {
             for (at, byte) in zip(path.utf8.indices, path.utf8) where byte == UInt8(ascii: "/") {
                 if let flaw = note(String(path[..<at]), .directory) { return flaw }
             }

@@ -23,7 +23,9 @@ public func requireSeparate(output: String, from inputs: [String]) throws(Proble
 }
 
 /// Refuses a report that would be written into the output: it would be lost when the output is exchanged.
-public func requireApart(report: String, output: String) throws(Problem) {
+///
+/// - Parameter what: what messages call it.
+public func requireApart(report: String, output: String, what: String = "report") throws(Problem) {
     let parent = parentPath(of: report)
     var isInside = lastComponent(of: report) == lastComponent(of: output) && parent == parentPath(of: output)
     isInside = isInside || parent == parentPath(of: output + "/x")
@@ -32,8 +34,8 @@ public func requireApart(report: String, output: String) throws(Problem) {
     }
     guard !isInside else {
         throw Problem(
-            .usage, "report-in-output", file: report, "is a part of the output '\(output)', but the report is not",
-            hint: "write the report somewhere else")
+            .usage, "\(what.split(separator: " ")[0])-in-output", file: report,
+            "is a part of the output '\(output)', but the \(what) is not", hint: "write the \(what) somewhere else")
     }
 }
 

@@ -264,6 +264,12 @@ public final class StagedOutput: Sendable {
         Self.removeTree(stageName, in: parent)
     }
 
+    /// Takes back a file that was committed, where what it belongs to could not be.
+    public func retract() {
+        guard shape == .file, finished.load(ordering: .relaxed) else { return }
+        _ = System.remove(name, in: parent.descriptor.raw, isDirectory: false)
+    }
+
     /// Removes what was written so far; after `commit` it does nothing.
     public func discard() {
         if finished.exchange(true, ordering: .relaxed) { return }

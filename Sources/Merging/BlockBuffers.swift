@@ -1,3 +1,4 @@
+import Archives
 import Glibc
 import Problems
 
@@ -13,6 +14,10 @@ import Problems
     private(set) var output: UnsafeMutableRawBufferPointer
     private(set) var scratch: UnsafeMutableRawBufferPointer
     private(set) var delta: UnsafeMutableBufferPointer<Double>
+    private var old: UnsafeMutableRawBufferPointer
+    private var guess: UnsafeMutableRawBufferPointer
+    /// For undo records.
+    lazy var coder = DifferenceCoder()
     /// Rows of the scaled left factor.
     var left: [Double] = []
 
@@ -21,9 +26,13 @@ import Problems
         unsafe output = Self.allocate(0)
         unsafe scratch = Self.allocate(0)
         unsafe delta = .allocate(capacity: 0)
+        unsafe old = Self.allocate(0)
+        unsafe guess = Self.allocate(0)
     }
 
     deinit {
+        unsafe old.deallocate()
+        unsafe guess.deallocate()
         unsafe weights.deallocate()
         unsafe output.deallocate()
         unsafe scratch.deallocate()
@@ -51,6 +60,24 @@ import Problems
     func weights(_ count: Int) -> UnsafeMutableRawBufferPointer {
         unsafe Self.grow(&weights, to: count)
         return unsafe UnsafeMutableRawBufferPointer(rebasing: weights[..<count])
+    }
+
+    /// A copy of what `weights` holds now, for who needs it when they are changed.
+    func original(_ weights: UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer {
+        unsafe Self.grow(&old, to: weights.count)
+        unsafe old.copyMemory(from: UnsafeRawBufferPointer(weights))
+        return unsafe UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(old)[..<weights.count])
+    }
+
+    /// The first `count` bytes of the buffer for what weights were before.
+    func reference(_ count: Int) -> UnsafeMutableRawBufferPointer {
+        unsafe Self.grow(&guess, to: count)
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: guess[..<count])
+    }
+
+    /// Changes the sign of the first `count` numbers of `left`.
+    func negateLeft(_ count: Int) {
+        for at in 0..<count { left[at] = -left[at] }
     }
 
     /// The first `count` bytes of the buffer for results.

@@ -2,6 +2,7 @@ import Adapters
 import Files
 import Problems
 import Safetensors
+import StrictJSON
 
 /// One file of weights of the output.
 struct PlannedShard: Sendable {
@@ -10,6 +11,8 @@ struct PlannedShard: Sendable {
     let header: Header
     /// The tensors, in the header's order.
     let tensors: [PlannedTensor]
+    /// The file of the base that it is a copy of, by its place there, since no adapter changes anything in it.
+    var whole: Int?
 
     var size: Int { header.dataStart + header.dataLength }
 }
@@ -143,7 +146,13 @@ public struct MergePlan: Sendable {
     ) throws(Problem) -> [PlannedShard] {
         var result: [PlannedShard] = []
         for group in groups {
-            let old = base.shards.first { $0.name == group.name }?.file.header
+            let at = base.shards.firstIndex { $0.name == group.name }
+            let old = at.map { base.shards[$0].file.header }
+            // A file in which nothing changes stays as it is, byte for byte.
+            if let at, let old, options.maxShardSize == nil, isCopy(group.tensors, of: at, old) {
+                result.append(PlannedShard(name: group.name, header: old, tensors: group.tensors, whole: at))
+                continue
+            }
             let metadata = provenance.metadata(
                 over: old?.metadata ?? base.shards.first?.file.header.metadata, digests: nil)
             let header = try Header.layout(
@@ -151,6 +160,15 @@ public struct MergePlan: Sendable {
             result.append(PlannedShard(name: group.name, header: header, tensors: group.tensors))
         }
         return result
+    }
+
+    /// Whether the tensors are just those of a file of the base, in its order.
+    private static func isCopy(_ tensors: [PlannedTensor], of shard: Int, _ header: Header) -> Bool {
+        guard tensors.count == header.tensors.count else { return false }
+        return zip(tensors, header.tensors).allSatisfy { tensor, info in
+            guard tensor.isCopy, !tensor.isChanged, case .base(shard, let source) = tensor.source else { return false }
+            return source == info && tensor.name.hasSameBytes(as: info.name)
+        }
     }
 
     /// The same plan with its only file of weights under another name.
@@ -161,7 +179,7 @@ public struct MergePlan: Sendable {
                 hint: "name a directory, or pack them into one with --max-shard-size")
         }
         var copy = self
-        copy.shards = [PlannedShard(name: name, header: only.header, tensors: only.tensors)]
+        copy.shards = [PlannedShard(name: name, header: only.header, tensors: only.tensors, whole: only.whole)]
         copy.hasIndex = false
         return copy
     }

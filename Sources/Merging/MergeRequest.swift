@@ -84,6 +84,9 @@ struct PlannedTensor: Sendable {
         terms.isEmpty && additions.isEmpty && rows.isEmpty && source.info.dtype == dtype
     }
 
+    /// Whether its elements are computed, one by one.
+    var isComputed: Bool { !isCopy && byteCount > 0 }
+
     /// Whether an adapter changes or brings this tensor.
     var isChanged: Bool {
         if case .adapter = source { return true }

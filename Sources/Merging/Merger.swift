@@ -10,28 +10,36 @@ import Tensors
 /// Carries a plan out: writes every file of the output, and tells what rounding did.
 public final class Merger: Sendable {
     /// A piece of work that any thread may do at any time.
-    private enum Item: Sendable {
+    enum Item: Sendable {
         case hashAdapter(Int)
         case hashBase(Int)
-        /// Bytes of a source file go as they are to an offset of an output file.
-        case copy(shard: Int, from: TensorSource, bytes: Range<Int>, to: Int)
+        /// Bytes of a source file go as they are to an offset of an output file; the number is that of their undo unit.
+        case copy(shard: Int, from: any ByteSource, bytes: Range<Int>, to: Int, unit: Int?)
         case compute(shard: Int, job: Int, block: Int)
     }
 
-    /// Bytes that are copied at a time.
-    private static let copyPiece = 16 << 20
-
     private let plan: MergePlan
     private let output: StagedOutput
+    private let undo: UndoWriter?
     private let environment: MergeEnvironment
     private let progress: @Sendable (Int) -> Void
     private let state: Mutex<State>
     private let ready = ReadyQueue<Int>()
 
+    private struct Job: Sendable {
+        let job: TensorJob
+        /// Where its tensor begins in the output file.
+        let start: Int
+        let undo: UndoTarget?
+        var stats: [ak_stats]
+        /// Blocks that are not done.
+        var left: Int
+    }
+
     private struct State: Sendable {
         var items: [Item] = []
         var next = 0
-        var jobs: [(job: TensorJob, start: Int, stats: [ak_stats], left: Int)] = []
+        var jobs: [Job] = []
         /// Pieces of work without which a file is not whole.
         var left: [Int] = []
         var files: [OutputFile] = []
@@ -42,9 +50,14 @@ public final class Merger: Sendable {
     }
 
     /// Prepares to write `plan` into `output`; `progress` is told of bytes as they are done, from any thread.
-    public init(plan: MergePlan, output: StagedOutput, progress: @escaping @Sendable (Int) -> Void) {
+    ///
+    /// - Parameter undo: writes the record with which the merge can be taken back.
+    public init(
+        plan: MergePlan, output: StagedOutput, undo: UndoWriter? = nil, progress: @escaping @Sendable (Int) -> Void
+    ) {
         self.plan = plan
         self.output = output
+        self.undo = undo
         self.progress = progress
         environment = MergeEnvironment(plan)
         state = Mutex(
@@ -72,6 +85,7 @@ public final class Merger: Sendable {
             if index == threads { self.finishFiles() } else { self.work() }
         }
         finishFiles()
+        try keepRest()
         return try state.withLock { (state) throws(Problem) in
             if let problem = state.problem { throw problem }
             let losses = state.jobs.map { entry in
@@ -102,53 +116,89 @@ public final class Merger: Sendable {
         state.withLock { $0 = prepared }
     }
 
-    /// The pieces of one file; neighbours that are copied from neighbouring bytes become one.
+    /// The pieces of one file.
     private func list(_ shard: PlannedShard, _ at: Int, into state: inout State) {
-        var run: (source: TensorSource, bytes: Range<Int>, to: Int)?
-        func flush() {
-            guard let found = run else { return }
-            run = nil
-            for start in stride(from: found.bytes.lowerBound, to: found.bytes.upperBound, by: Self.copyPiece) {
-                let end = min(found.bytes.upperBound, start + Self.copyPiece)
-                state.items.append(
-                    .copy(
-                        shard: at, from: found.source, bytes: start..<end, to: found.to + start - found.bytes.lowerBound
-                    ))
-            }
+        var run = CopyRun(shard: at)
+        if let whole = shard.whole {
+            let file = plan.base.shards[whole].file
+            let end = undo == nil ? file.file.size : file.header.dataStart
+            run.add(file.file, 0..<end, to: 0, unit: nil, &state.items)
+            if undo == nil { return run.flush(&state.items) }
         }
         for (tensor, place) in zip(shard.tensors, shard.header.tensors) where tensor.byteCount > 0 {
             let to = shard.header.dataStart + place.begin
             guard tensor.isCopy else {
-                flush()
-                let job = TensorJob(tensor, environment)
-                for block in job.blocks.indices {
-                    state.items.append(.compute(shard: at, job: state.jobs.count, block: block))
-                }
-                state.jobs.append(
-                    (job, to, Array(repeating: ak_stats(), count: job.blocks.count), job.blocks.count))
+                run.flush(&state.items)
+                list(tensor, at, to, into: &state)
                 continue
             }
             let info = tensor.source.info
-            let start = environment.file(of: tensor.source).header.dataStart
-            let bytes = start + info.begin..<start + info.end
-            if let found = run, sameFile(found.source, tensor.source), found.bytes.upperBound == bytes.lowerBound,
-                found.to + found.bytes.count == to
-            {
-                run = (found.source, found.bytes.lowerBound..<bytes.upperBound, found.to)
-            } else {
-                flush()
-                run = (tensor.source, bytes, to)
-            }
+            let file = environment.file(of: tensor.source)
+            let start = file.header.dataStart + info.begin
+            run.add(file.file, start..<start + info.byteCount, to: to, unit: announce(tensor), &state.items)
         }
-        flush()
+        run.flush(&state.items)
     }
 
-    private func sameFile(_ a: TensorSource, _ b: TensorSource) -> Bool {
-        switch (a, b) {
-        case (.base(let x, _), .base(let y, _)): x == y
-        case (.adapter(let x, _), .adapter(let y, _)): x == y
-        default: false
+    /// The blocks of a tensor that is computed.
+    private func list(_ tensor: PlannedTensor, _ shard: Int, _ to: Int, into state: inout State) {
+        let job = TensorJob(tensor, environment)
+        for block in job.blocks.indices {
+            state.items.append(.compute(shard: shard, job: state.jobs.count, block: block))
         }
+        let stats = Array(repeating: ak_stats(), count: job.blocks.count)
+        state.jobs.append(
+            Job(job: job, start: to, undo: target(of: job), stats: stats, left: job.blocks.count))
+    }
+
+    /// Announces a copied tensor of the base to the undo record.
+    private func announce(_ tensor: PlannedTensor) -> Int? {
+        guard let undo, case .base(let shard, let info) = tensor.source, info.name.hasSameBytes(as: tensor.name) else {
+            return nil
+        }
+        let chunks = (info.byteCount + CopyRun.piece - 1) / CopyRun.piece
+        return undo.announce(shard: shard, info.name, .merged, chunks: chunks)
+    }
+
+    /// The same for one that is computed from a tensor of the base.
+    private func target(of job: TensorJob) -> UndoTarget? {
+        let tensor = job.tensor
+        guard let undo, case .base(let shard, let info) = tensor.source, info.name.hasSameBytes(as: tensor.name) else {
+            return nil
+        }
+        // What was read to decide what the adapters do must come back before that is decided.
+        let isConsulted = plan.inputs.contains { $0.resolution.consulted.contains(info.name) }
+        let isSame = tensor.byteCount == info.byteCount
+        let reference: UndoReference = job.isInvertible && !isConsulted ? .unmerged : isSame ? .merged : .nothing
+        let first = undo.announce(shard: shard, info.name, reference, chunks: job.blocks.count)
+        return UndoTarget(writer: undo, firstUnit: first, reference: reference)
+    }
+
+    // MARK: Undo
+
+    /// Keeps what the merge did not read of the base, now that all of the merged model is there.
+    private func keepRest() throws(Problem) {
+        let (files, problem) = state.withLock { ($0.files, $0.problem) }
+        guard let undo, problem == nil else { return }
+        var places: [String: (shard: Int, at: Int)] = [:]
+        for (at, shard) in plan.shards.enumerated() {
+            for (index, tensor) in shard.tensors.enumerated() { places[tensor.name] = (at, index) }
+        }
+        try undo.keepRest { name, count in
+            guard let place = places[name] else { return nil }
+            let shard = plan.shards[place.shard]
+            let info = shard.header.tensors[place.at]
+            return info.byteCount == count ? (files[place.shard], shard.header.dataStart + info.begin) : nil
+        }
+    }
+
+    /// Writes the rest of the undo record, when the small files are written, too.
+    ///
+    /// - Returns: bytes of the record, and what the user should know.
+    public func finishUndo() throws(Problem) -> (size: Int, notes: [Problem])? {
+        guard let undo else { return nil }
+        let documents = plan.base.directory == nil ? nil : try Directory(path: output.stagePath)
+        return try undo.finish(documents: documents, digests: state.withLock { $0.digests.adapters })
     }
 
     // MARK: Work
@@ -187,17 +237,17 @@ public final class Merger: Sendable {
         case .hashBase(let at):
             let digest = try SHA256.hex(of: plan.base.shards[at].file.file, progress: progress)
             state.withLock { $0.digests.base[at] = digest }
-        case .copy(let shard, let source, let bytes, let to):
+        case .copy(let shard, let source, let bytes, let to, let unit):
             let file = state.withLock { $0.files[shard] }
-            try file.copy(from: environment.file(of: source).file, at: bytes.lowerBound, count: bytes.count, to: to)
+            try file.copy(from: source, at: bytes.lowerBound, count: bytes.count, to: to)
             file.startWriteback(at: to, count: bytes.count)
+            if let unit { try undo?.put(unit, [], size: bytes.count, digest: SHA256.hex(of: source, bytes: bytes)) }
             progress(bytes.count)
         case .compute(let shard, let at, let index):
-            let (file, entry) = state.withLock { ($0.files[shard], ($0.jobs[at].job, $0.jobs[at].start)) }
-            let (job, start) = entry
-            let block = job.blocks[index]
-            let stats = try job.run(block, buffers, into: file, at: start)
-            progress(job.byteCount(block))
+            let (file, entry) = state.withLock { ($0.files[shard], $0.jobs[at]) }
+            let job = entry.job
+            let stats = try job.run(index, buffers, into: file, at: entry.start, undo: entry.undo)
+            progress(job.byteCount(job.blocks[index]))
             let isLast = state.withLock { state in
                 state.jobs[at].stats[index] = stats
                 state.jobs[at].left -= 1
@@ -213,7 +263,7 @@ public final class Merger: Sendable {
             let shards: Range<Int> =
                 switch item {
                 case .hashAdapter, .hashBase: 0..<state.left.count
-                case .copy(let shard, _, _, _), .compute(let shard, _, _): shard..<shard + 1
+                case .copy(let shard, _, _, _, _), .compute(let shard, _, _): shard..<shard + 1
                 }
             for shard in shards { state.left[shard] -= 1 }
             return shards.filter { state.left[$0] == 0 }
@@ -239,13 +289,15 @@ public final class Merger: Sendable {
         let shard = plan.shards[at]
         let own = plan.base.shards.first { $0.name == shard.name } ?? plan.base.shards.first
         let metadata = plan.provenance.metadata(over: own?.file.header.metadata, digests: digests)
-        let header = try Header.layout(
-            shard.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: metadata, order: .asGiven)
-        let bytes = header.encoded()
-        guard bytes.count == shard.header.dataStart else {
-            throw Problem(.internalFault, "header-size", file: file.path, "the header changed its size")
+        if shard.whole == nil {
+            let header = try Header.layout(
+                shard.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: metadata, order: .asGiven)
+            let bytes = header.encoded()
+            guard bytes.count == shard.header.dataStart else {
+                throw Problem(.internalFault, "header-size", file: file.path, "the header changed its size")
+            }
+            try file.write(bytes, at: 0)
         }
-        try file.write(bytes, at: 0)
         try file.finish()
         guard plan.options.digests else { return }
         let hex = try SHA256.hex(of: file, progress: progress)

@@ -24,6 +24,8 @@ struct Provenance: Sendable {
     private let inputs: [(path: String, weight: Double)]
     private let version: String
     private let digests: Bool
+    /// The adapters that are in the base already: a file that none of them changes does not say so.
+    private let earlier: [JSONValue]
 
     init(base: Checkpoint, inputs: [MergeInput], version: String, digests: Bool) {
         baseIdentity = Origin.identity(of: base)
@@ -31,18 +33,19 @@ struct Provenance: Sendable {
         self.inputs = inputs.map { ($0.adapter.path, $0.weight) }
         self.version = version
         self.digests = digests
+        let lists = base.shards.compactMap { shard -> [JSONValue]? in
+            guard let text = shard.file.header.metadataValue("adapterkit.adapters") else { return nil }
+            return (try? JSONValue.parse(Array(text.utf8)))?.array
+        }
+        earlier = lists.max { $0.count < $1.count } ?? []
     }
 
     /// The base's own metadata, with ours added; `nil` stands for digests that are still unknown.
     func metadata(over own: [(key: String, value: String)]?, digests found: Digests?) -> [(key: String, value: String)]
     {
         var result = (own ?? [("format", "pt")]).filter { !$0.key.hasPrefix("adapterkit.") }
-        let earlier = own?.first { $0.key == "adapterkit.adapters" }.flatMap { entry -> [JSONValue]? in
-            guard case .array(let items)? = try? JSONValue.parse(Array(entry.value.utf8)) else { return nil }
-            return items
-        }
         let adapters =
-            (earlier ?? [])
+            earlier
             + inputs.enumerated().map { at, input in
                 Origin.entry(path: input.path, digest: found?.adapters[at] ?? Self.blank, weight: input.weight)
             }

@@ -18,9 +18,9 @@ final class TensorJob: Sendable {
 
     let tensor: PlannedTensor
     let blocks: [Block]
-    private let view: MatrixView
-    private let environment: MergeEnvironment
-    private let isNarrow: Bool
+    let view: MatrixView
+    let environment: MergeEnvironment
+    let isNarrow: Bool
     private let factors = Mutex<PreparedFactors?>(nil)
     private let batch = Mutex<PreparedBatch?>(nil)
     private let scales = Mutex<[Double]?>(nil)
@@ -55,23 +55,40 @@ final class TensorJob: Sendable {
         return isExact && rank <= 256 && tensor.magnitude == nil && tensor.rows.isEmpty && tensor.additions.isEmpty
     }
 
+    /// The block of `count` elements from element number `first`, if they are whole rows of one matrix.
+    func block(from first: Int, count: Int) -> Block? {
+        let columns = view.columns
+        guard columns > 0, count > 0, first % columns == 0, count % columns == 0 else { return nil }
+        let (row, rows) = (first / columns, count / columns)
+        let (batch, start) = (row / view.rows, row % view.rows)
+        guard batch < view.batches, rows <= view.rows - start else { return nil }
+        return Block(batch: batch, rows: start..<start + rows)
+    }
+
+    /// Bytes of the source that a block reads.
+    func sourceByteCount(_ block: Block) -> Int { block.rows.count * view.columns * tensor.source.info.dtype.bits / 8 }
+
     /// Bytes of the output that a block makes.
     func byteCount(_ block: Block) -> Int { block.rows.count * view.columns * tensor.dtype.bits / 8 }
 
-    private func firstElement(_ block: Block) -> Int {
+    func firstElement(_ block: Block) -> Int {
         (block.batch * view.rows + block.rows.lowerBound) * view.columns
     }
 
-    /// Computes `block` and writes it into `output`, where the tensor begins at `start`.
-    func run(_ block: Block, _ buffers: BlockBuffers, into output: OutputFile, at start: Int) throws(Problem)
-        -> ak_stats
-    {
+    /// Computes block number `index` and writes it into `output`, where the tensor begins at `start`.
+    ///
+    /// - Parameter undo: where the old weights go, if they are kept.
+    func run(
+        _ index: Int, _ buffers: BlockBuffers, into output: OutputFile, at start: Int, undo: UndoTarget?
+    ) throws(Problem) -> ak_stats {
+        let block = blocks[index]
         let source = tensor.source.info
         let size = source.dtype.bits / 8
         let count = block.rows.count * view.columns
         let weights = unsafe buffers.weights(count * size)
         let first = firstElement(block)
         try unsafe environment.read(tensor.source, first * size..<(first + count) * size, into: weights)
+        let original = unsafe undo.map { _ in unsafe buffers.original(weights) }
         try unsafe replaceRows(block, in: weights)
         var stats = ak_stats()
         let result = unsafe isNarrow ? weights : buffers.output(count * tensor.dtype.bits / 8)
@@ -83,6 +100,9 @@ final class TensorJob: Sendable {
         let offset = start + first * tensor.dtype.bits / 8
         try unsafe output.write(UnsafeRawBufferPointer(result), at: offset)
         output.startWriteback(at: offset, count: byteCount(block))
+        if let undo, let original = unsafe original {
+            try unsafe keep(index, buffers, original: original, merged: UnsafeRawBufferPointer(result), for: undo)
+        }
         return stats
     }
 
@@ -95,7 +115,7 @@ final class TensorJob: Sendable {
 
     // MARK: Factors
 
-    private func prepared() throws(Problem) -> PreparedFactors {
+    func prepared() throws(Problem) -> PreparedFactors {
         try factors.withLock { (kept) throws(Problem) in
             if let kept { return kept }
             let made = try PreparedFactors(tensor.terms, store: environment.store)
@@ -104,7 +124,7 @@ final class TensorJob: Sendable {
         }
     }
 
-    private func prepared(batch index: Int, _ factors: PreparedFactors) throws(Problem) -> PreparedBatch {
+    func prepared(batch index: Int, _ factors: PreparedFactors) throws(Problem) -> PreparedBatch {
         try batch.withLock { (kept) throws(Problem) in
             if let kept, kept.index == index { return kept }
             let made = try makeBatch(index, factors)
@@ -176,7 +196,8 @@ final class TensorJob: Sendable {
             try addRowRests(block, buffers)
         }
         if let table = tensor.scales {
-            return try unsafe scaled(block, buffers, weights, result, table, hasDelta, &stats)
+            return try unsafe scaled(
+                block, buffers, UnsafeRawBufferPointer(weights), result, table, hasDelta, &stats)
         }
         unsafe ak_finish(
             from, weights.baseAddress, columns, to, result.baseAddress, columns, rows, columns,
@@ -184,7 +205,7 @@ final class TensorJob: Sendable {
     }
 
     /// D of a block; for DoRA only its own adapter's, since its norm knows no other.
-    private func delta(
+    func delta(
         _ block: Block, _ buffers: BlockBuffers, _ factors: PreparedFactors, _ batch: PreparedBatch
     ) throws(Problem) {
         let count = block.rows.count * view.columns
@@ -195,96 +216,12 @@ final class TensorJob: Sendable {
             batch.right, buffers.left, block.rows.count, factors.rank, view.columns, buffers.delta.baseAddress)
     }
 
-    /// Sets the columns of L to zero that belong to DoRA, or those that don't.
-    private func maskLeft(_ block: Block, _ buffers: BlockBuffers, _ factors: PreparedFactors, dora: Bool) {
-        var column = 0
-        for entry in tensor.terms {
-            if (entry.term.magnitude != nil) != dora {
-                for row in 0..<block.rows.count {
-                    for k in 0..<entry.term.rank { buffers.left[row * factors.rank + column + k] = 0 }
-                }
-            }
-            column += entry.term.rank
-        }
-    }
-
-    /// Adds the deltas of adapters without DoRA behind the magnitude: W' = (m/n)·(W + D_dora) + D_plain.
-    ///
-    /// They are divided by m/n, which is multiplied with later; where it is 0, W' is D_plain, written as W + (D_plain - W).
-    private func addPlainTerms(
-        _ block: Block, _ buffers: BlockBuffers, _ factors: PreparedFactors, _ batch: PreparedBatch,
-        _ weights: UnsafeMutableRawBufferPointer, _ rowFactors: inout [Double]?, _ columnFactors: inout [Double]?
-    ) throws(Problem) {
-        guard tensor.terms.contains(where: { $0.term.magnitude == nil }) else { return }
-        factors.left(batch: block.batch, rows: block.rows, into: &buffers.left)
-        maskLeft(block, buffers, factors, dora: false)
-        let count = block.rows.count * view.columns
-        var plain = [Double](repeating: 0, count: count)
-        unsafe ak_delta_f64(batch.right, buffers.left, block.rows.count, factors.rank, view.columns, &plain)
-        let start =
-            (rowFactors ?? columnFactors ?? []).contains(0)
-            ? try TensorValues.doubles(unsafe Array(UnsafeRawBufferPointer(weights)), tensor.source.info.dtype) : []
-        for row in 0..<block.rows.count {
-            for column in 0..<view.columns {
-                let factor = rowFactors?[row] ?? columnFactors?[column] ?? 1
-                let at = row * view.columns + column
-                if factor == 0 {
-                    unsafe buffers.delta[at] = plain[at] - start[at]
-                } else {
-                    unsafe buffers.delta[at] += plain[at] / factor
-                }
-            }
-        }
-        rowFactors = rowFactors.map { $0.map { $0 == 0 ? 1 : $0 } }
-        columnFactors = columnFactors.map { $0.map { $0 == 0 ? 1 : $0 } }
-    }
-
-    /// m / n for each row, where n is the norm of W + D (PEFT `tuners/lora/dora.py`; no epsilon).
-    private func perRowFactors(
-        _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer, _ magnitude: Magnitude,
-        _ factors: PreparedFactors
-    ) throws(Problem) -> [Double] {
-        let m = try environment.magnitudes(of: tensor, magnitude)
-        var sums = [Double](repeating: 0, count: block.rows.count)
-        guard let kernel = tensor.source.info.dtype.kernel else { return sums }
-        unsafe ak_row_sumsq(
-            kernel, weights.baseAddress, view.columns, block.rows.count, view.columns, buffers.delta.baseAddress,
-            view.columns, 1, &sums)
-        for (at, row) in block.rows.enumerated() { sums[at] = m[row] / sums[at].squareRoot() }
-        return sums
-    }
-
-    /// m / n for each column: a first pass over the whole tensor.
-    private func columnFactors(
-        _ index: Int, _ factors: PreparedFactors, _ right: [Double], _ magnitude: Magnitude
-    ) throws(Problem) -> [Double] {
-        let m = try environment.magnitudes(of: tensor, magnitude)
-        let buffers = BlockBuffers()
-        let batch = PreparedBatch(index: index, doubles: right)
-        let source = tensor.source.info
-        var sums = [Double](repeating: 0, count: view.columns)
-        guard let kernel = source.dtype.kernel else { return sums }
-        for block in blocks where block.batch == index {
-            try checkInterrupted()
-            let size = source.dtype.bits / 8
-            let count = block.rows.count * view.columns
-            let weights = unsafe buffers.weights(count * size)
-            let first = firstElement(block)
-            try unsafe environment.read(tensor.source, first * size..<(first + count) * size, into: weights)
-            try delta(block, buffers, factors, batch)
-            unsafe ak_col_sumsq(
-                kernel, weights.baseAddress, view.columns, block.rows.count, view.columns, buffers.delta.baseAddress,
-                view.columns, 1, &sums)
-        }
-        return zip(m, sums).map { $0 / $1.squareRoot() }
-    }
-
-    private func clearDelta(_ block: Block, _ buffers: BlockBuffers) {
+    func clearDelta(_ block: Block, _ buffers: BlockBuffers) {
         buffers.reserveDelta(block.rows.count * view.columns)
         for at in 0..<block.rows.count * view.columns { unsafe buffers.delta[at] = 0 }
     }
 
-    private func addVectors(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
+    func addVectors(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
         clearDelta(block, buffers)
         for addition in tensor.additions {
             let file = environment.inputs[addition.input].adapter.file
@@ -297,11 +234,18 @@ final class TensorJob: Sendable {
     }
 
     /// FP8 with scales: each part of the block that shares one scale is finished by itself.
-    private func scaled(
-        _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer,
-        _ result: UnsafeMutableRawBufferPointer, _ table: ScaleTable, _ hasDelta: Bool, _ stats: inout ak_stats
+    ///
+    /// - Parameter isInverse: whether `weights` are merged ones, from which the old ones are to come.
+    func scaled(
+        _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeRawBufferPointer,
+        _ result: UnsafeMutableRawBufferPointer, _ table: ScaleTable, _ hasDelta: Bool, _ stats: inout ak_stats,
+        isInverse: Bool = false
     ) throws(Problem) {
-        guard let from = tensor.source.info.dtype.kernel, let to = tensor.dtype.kernel else { return }
+        let (source, target) = (tensor.source.info.dtype, tensor.dtype)
+        guard let from = (isInverse ? target : source).kernel, let to = (isInverse ? source : target).kernel else {
+            return
+        }
+        let (size, outSize) = isInverse ? (target.bits / 8, source.bits / 8) : (source.bits / 8, target.bits / 8)
         let values = try scales.withLock { (kept) throws(Problem) in
             if let kept { return kept }
             let bytes = try environment.base.shards[table.shard].file.read(table.tensor)
@@ -319,62 +263,14 @@ final class TensorJob: Sendable {
                 let at = (row - block.rows.lowerBound) * view.columns + column
                 let scale = values[row / table.blockRows * perRow + piece]
                 // In a wider type the weights stand for themselves, and the scales are not stored any more.
-                let outScale = tensor.dtype.bits == 8 ? scale : 1
+                let stored = target.bits == 8 ? scale : 1
                 let delta = hasDelta ? unsafe buffers.delta.baseAddress.map { unsafe $0 + at } : nil
                 unsafe ak_finish(
-                    from, weights.baseAddress.map { unsafe $0 + at }, view.columns, to,
-                    result.baseAddress.map { unsafe $0 + at * (tensor.dtype.bits / 8) }, view.columns, end - row, width,
-                    delta, view.columns, nil, nil, scale, outScale, &stats)
+                    from, weights.baseAddress.map { unsafe $0 + at * size }, view.columns, to,
+                    result.baseAddress.map { unsafe $0 + at * outSize }, view.columns, end - row, width, delta,
+                    view.columns, nil, nil, isInverse ? stored : scale, isInverse ? scale : stored, &stats)
             }
             row = end
-        }
-    }
-
-    /// Whether replaced rows, which were rounded to the source's type, are rounded once more.
-    private var needsRowRests: Bool {
-        !tensor.rows.isEmpty && (!tensor.terms.isEmpty || tensor.source.info.dtype != tensor.dtype)
-    }
-
-    /// Adds to D what rounding took from replaced rows, so that they too are rounded once.
-    private func addRowRests(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
-        let dtype = tensor.source.info.dtype
-        for entry in tensor.rows where entry.rows.tensor.dtype != dtype {
-            for (at, row) in entry.rows.rows.enumerated() where block.rows.contains(row) {
-                let exact = try rowValues(entry, at)
-                let rounded = try TensorValues.doubles(TensorValues.rounded(exact, to: dtype), dtype)
-                let start = (row - block.rows.lowerBound) * view.columns
-                for column in exact.indices where rounded[column].isFinite {
-                    unsafe buffers.delta[start + column] += exact[column] - rounded[column]
-                }
-            }
-        }
-    }
-
-    private func rowValues(_ entry: (input: Int, rows: TokenRows), _ at: Int) throws(Problem) -> [Double] {
-        let info = entry.rows.tensor
-        let width = view.columns * info.dtype.bits / 8
-        let file = environment.inputs[entry.input].adapter.file
-        return try TensorValues.doubles(file.read(info, bytes: at * width..<(at + 1) * width), info.dtype)
-    }
-
-    /// Puts replacement rows into a block of weights, rounded once to the weights' type.
-    private func replaceRows(_ block: Block, in weights: UnsafeMutableRawBufferPointer) throws(Problem) {
-        let dtype = tensor.source.info.dtype
-        for entry in tensor.rows {
-            for (at, row) in entry.rows.rows.enumerated() where block.rows.contains(row) {
-                let info = entry.rows.tensor
-                let width = view.columns * info.dtype.bits / 8
-                let file = environment.inputs[entry.input].adapter.file
-                var bytes = try file.read(info, bytes: at * width..<(at + 1) * width)
-                if info.dtype != dtype {
-                    bytes = try TensorValues.rounded(TensorValues.doubles(bytes, info.dtype), to: dtype)
-                }
-                let start = (row - block.rows.lowerBound) * bytes.count
-                unsafe bytes.withUnsafeBytes { source in
-                    unsafe UnsafeMutableRawBufferPointer(rebasing: weights[start..<start + source.count]).copyMemory(
-                        from: source)
-                }
-            }
         }
     }
 }

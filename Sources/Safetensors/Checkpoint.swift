@@ -58,8 +58,10 @@ public final class Checkpoint: Sendable {
     }
 
     /// Opens what `folder` holds.
-    public static func open(_ folder: any Folder) throws(Problem) -> Checkpoint {
-        try Checkpoint(CheckpointFiles(directory: folder))
+    ///
+    /// - Parameter index: the name of the index to follow, where it is not the usual one.
+    public static func open(_ folder: any Folder, index: String? = nil) throws(Problem) -> Checkpoint {
+        try Checkpoint(CheckpointFiles(directory: folder, index: index))
     }
 
     private init(_ files: CheckpointFiles) {

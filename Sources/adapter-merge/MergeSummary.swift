@@ -11,6 +11,8 @@ struct MergeSummary {
     let digests: [(name: String, digest: String)]
     /// Codes that count as warnings.
     let allowed: Set<String>
+    /// The undo record and its bytes, if one was written.
+    var undo: (path: String, size: Int)?
 
     /// Losses that the user should not overlook.
     var warnings: [Problem] {
@@ -94,6 +96,10 @@ struct MergeSummary {
         terminal.print(
             "\(escaped(path)): \(Humane.count(changed, "tensor")) merged, \(Humane.count(copied)) copied, "
                 + "\(Humane.bytes(plan.weightFileSize)) in \(Humane.duration(seconds))")
+        if let undo {
+            terminal.note(
+                "undo record: \(escaped(undo.path)), \(Humane.bytes(undo.size)); adapter-unmerge gives the base back with it")
+        }
         let deltas = report.deltas
         guard !deltas.isEmpty else { return }
         let sizes = deltas.map(\.relativeSize).sorted()
@@ -124,6 +130,7 @@ struct MergeSummary {
                 "swallowed": .double(report.swallowed), "overflows": .int(report.overflows),
                 "non_finite": .int(report.nonFinite), "tensors": .array(report.tensors.map(Self.json)),
             ],
+            "undo": undo.map { ["path": .string($0.path), "bytes": .int($0.size)] } ?? .null,
             "warnings": .array((plan.remarks + warnings).map(\.json)),
         ]
     }

@@ -35,6 +35,10 @@ enum MergeTool {
                 help:
                     "Distribute the tensors over files of at most SIZE, such as 5GB. Without it the base's files are kept."
             ),
+            Option(
+                "undo", value: "FILE",
+                help: "Write a record with which adapter-unmerge gives back the base, bit for bit, without the base."),
+            Option("undo-by-name", help: "Name the adapters in that record by their digests instead of holding them."),
             Option("report", value: "FILE", help: "Write what rounding did to each tensor as JSON."),
             Option(
                 "digests",
@@ -75,8 +79,8 @@ enum MergeTool {
             if arguments.flag("dry-run") {
                 let force = arguments.flag("force")
                 try StagedOutput.checkPlace(path: path, shape: shape(of: path), replacing: force)
-                if let report = arguments.value("report") {
-                    try StagedOutput.checkPlace(path: report, shape: .file, replacing: force)
+                for file in [arguments.value("report"), arguments.value("undo")].compactMap({ $0 }) {
+                    try StagedOutput.checkPlace(path: file, shape: .file, replacing: force)
                 }
                 try DryRun(plan: plan, path: path, threads: threads).show(on: terminal)
                 return 0
@@ -100,6 +104,14 @@ enum MergeTool {
             }
             try requireSeparate(output: report, from: [base] + operands.map(\.path))
             try requireApart(report: report, output: path)
+        }
+        if let undo = arguments.value("undo") {
+            try requireSeparate(output: undo, from: [base] + operands.map(\.path))
+            try requireApart(report: undo, output: path, what: "undo record")
+        } else if arguments.flag("undo-by-name") {
+            throw Problem(
+                .usage, "no-undo", "--undo-by-name says what goes into an undo record, but none is written",
+                hint: "add --undo FILE")
         }
         var inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
         guard inputs.isSound else { throw ProblemList(inputs.problems) }
@@ -146,21 +158,37 @@ enum MergeTool {
         let report = try arguments.value("report").map { file in
             try StagedOutput(path: file, shape: .file, replacing: force)
         }
+        let record = try arguments.value("undo").map { file in
+            try StagedOutput(path: file, shape: .file, replacing: force)
+        }
         let output = try StagedOutput(path: path, shape: shape(of: path), replacing: force)
         try requireSpace(plan, output)
+        let undo = try record.map { record in
+            try UndoWriter(plan, output: record, holdsAdapters: !arguments.flag("undo-by-name"))
+        }
         let started = Clock.now
         let progress = Progress(terminal, label: "merging", totalBytes: Merger.totalBytes(of: plan))
         defer { progress.finish() }
-        let merger = Merger(plan: plan, output: output) { progress.advance(by: $0) }
+        let merger = Merger(plan: plan, output: output, undo: undo) { progress.advance(by: $0) }
         let result = try merger.run(threads: threads)
-        let notes =
+        var notes =
             shape(of: path) == .file ? [] : try Merger.writeDocuments(of: plan, to: output, digests: result.digests)
+        let kept = try merger.finishUndo()
+        notes += kept?.notes ?? []
         try checkInterrupted()
-        let summary = MergeSummary(
+        var summary = MergeSummary(
             plan: plan, path: path, report: result.report, seconds: Clock.now - started, digests: result.digests,
             allowed: Set(arguments.values("allow")))
         let isBroken = ProblemList(summary.warnings).hasErrors
-        if !isBroken { try output.commit() }
+        if !isBroken {
+            // The record first: there is never a merge that cannot be taken back, though it was asked for.
+            try record?.commit()
+            do throws(Problem) { try output.commit() } catch {
+                if !force { record?.retract() }
+                throw error
+            }
+        }
+        summary.undo = zip(record.map { [$0.path] } ?? [], kept.map { [$0.size] } ?? []).first { _ in true }
         progress.finish()
         terminal.report(notes)
         if let report {

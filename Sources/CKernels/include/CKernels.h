@@ -197,4 +197,22 @@ void ak_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
 /// How often deflate would use each literal or length, if it took runs of equal bytes only; returns the lengths' extra bits.
 size_t ak_run_symbols(const uint8_t *src, size_t n, uint32_t counts[286]);
 
+// MARK: Where two runs of elements differ (formats/undo-record.md); elements have a width of 1, 2, 4 or 8 bytes
+
+/// Differences as three runs of bytes, in memory of the caller.
+struct ak_sparse {
+    uint8_t *gaps;    ///< equal elements before each one that differs; 255: so many, and none that differs after them
+    uint8_t *values;  ///< each difference in zigzag form, 255 for all from 255 on
+    uint8_t *rests;   ///< of these, the whole zigzag numbers, little-endian
+    size_t gap_count, value_count, rest_count;
+};
+
+/// Describes a - b; false if more than `most` elements differ.
+///
+/// `out` has room for `most + n / 255 + 1` gaps, `most` values, and `most * width` bytes of rests.
+bool ak_sparse_gather(size_t width, const void *a, const void *b, size_t n, struct ak_sparse *out, size_t most);
+
+/// Adds the differences to the n elements of `inout`; false if they do not describe n elements.
+bool ak_sparse_scatter(size_t width, const struct ak_sparse *in, void *inout, size_t n);
+
 #endif
