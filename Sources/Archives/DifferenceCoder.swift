@@ -1,13 +1,26 @@
 import CKernels
 import Problems
 
+/// Where rows of elements differ from others: a bit for each, in rows of whole words.
+@unsafe package struct DifferenceMarks {
+    let words: UnsafePointer<UInt64>
+    let rows: Int
+    let columns: Int
+
+    package init(_ words: UnsafePointer<UInt64>, rows: Int, columns: Int) {
+        unsafe self.words = words
+        unsafe self.rows = rows
+        unsafe self.columns = columns
+    }
+}
+
 /// Codes bytes whose nearly equal counterpart will be there again when they are wanted: streams of undo records.
 ///
 /// The streams are specified in `formats/undo-record.md`. One for each thread, since it keeps zlib's memory.
 @safe package final class DifferenceCoder: @unchecked Sendable {
     /// What the first byte of a stream says.
     private enum Kind: UInt8 {
-        /// Gaps between the elements that differ, and by how much they do.
+        /// How far it is from one element that differs to the next, and by how much they do.
         case sparse
         /// All differences in zigzag form, ordered by the reference's exponents, in planes.
         case differences
@@ -15,7 +28,7 @@ import Problems
         case plain
     }
 
-    /// A stream takes part in the sparse form as long as no more than one in so many elements differs.
+    /// The sparse form is taken where it has no more than a token for so many elements.
     private static let sparsest = 6
 
     private let encoder = PlaneEncoder(level: .fast)
@@ -34,40 +47,49 @@ import Problems
     ///   - width: bytes of an element: 1, 2, 4 or 8.
     ///   - shift: where in an element of the reference eight bits are that tell how large it is.
     ///   - reference: as many bytes; `nil` if there is nothing to compare with.
+    ///   - marks: where elements of two bytes differ, if that is known.
     package func encode(
-        _ bytes: UnsafeRawBufferPointer, width: Int, shift: Int, reference: UnsafeRawBufferPointer?
+        _ bytes: UnsafeRawBufferPointer, width: Int, shift: Int, reference: UnsafeRawBufferPointer?,
+        marks: DifferenceMarks? = nil
     ) -> [UInt8] {
         guard bytes.count > 0 else { return [] }
         guard let reference = unsafe reference else { return unsafe plain(bytes, width) }
-        if let sparse = unsafe sparse(bytes, reference, width) { return sparse }
+        if let sparse = unsafe sparse(bytes, reference, width, marks) { return sparse }
         let differences = unsafe differences(bytes, reference, width, shift)
         let plain = unsafe plain(bytes, width)
         return differences.count <= plain.count ? differences : plain
     }
 
     private func sparse(
-        _ bytes: UnsafeRawBufferPointer, _ reference: UnsafeRawBufferPointer, _ width: Int
+        _ bytes: UnsafeRawBufferPointer, _ reference: UnsafeRawBufferPointer, _ width: Int, _ marks: DifferenceMarks?
     ) -> [UInt8]? {
         let count = bytes.count / width
         let most = count / Self.sparsest + 1
-        let gaps = most + count / 255 + 1
-        let room = unsafe first.reserve(gaps + most + most * width)
+        let tokens = most + count / 126 + 2
+        let room = unsafe first.reserve(tokens + most + most * width)
         let start = unsafe room.baseAddress?.assumingMemoryBound(to: UInt8.self)
         var found = unsafe ak_sparse()
-        unsafe found.gaps = start
-        unsafe found.values = start?.advanced(by: gaps)
-        unsafe found.rests = start?.advanced(by: gaps + most)
-        guard unsafe ak_sparse_gather(width, bytes.baseAddress, reference.baseAddress, count, &found, most) else {
-            return nil
-        }
-        guard unsafe found.value_count > 0 else { return [] }
+        unsafe found.tokens = start
+        unsafe found.values = start?.advanced(by: tokens)
+        unsafe found.rests = start?.advanced(by: tokens + most)
+        let isSparse =
+            if let marks = unsafe marks {
+                unsafe ak_sparse_gather_marked(
+                    bytes.baseAddress?.assumingMemoryBound(to: UInt16.self),
+                    reference.baseAddress?.assumingMemoryBound(to: UInt16.self), marks.words, marks.rows,
+                    marks.columns, &found, most)
+            } else {
+                unsafe ak_sparse_gather(width, bytes.baseAddress, reference.baseAddress, count, &found, most)
+            }
+        guard isSparse else { return nil }
+        guard unsafe found.token_count > 0 else { return [] }
         var stream = [Kind.sparse.rawValue]
         let sections = unsafe [
-            UnsafeRawBufferPointer(start: found.gaps, count: found.gap_count),
+            UnsafeRawBufferPointer(start: found.tokens, count: found.token_count),
             UnsafeRawBufferPointer(start: found.values, count: found.value_count),
             UnsafeRawBufferPointer(start: found.rests, count: found.rest_count),
         ]
-        for at in 0..<3 { unsafe append(sections[at], isNumeric: true, to: &stream) }
+        for at in 0..<3 { unsafe append(sections[at], .huffman, to: &stream) }
         return stream
     }
 
@@ -89,7 +111,8 @@ import Problems
         guard width > 1 else { return unsafe planes(bytes, 1, [Kind.plain.rawValue]) }
         let values = unsafe first.reserve(bytes.count)
         unsafe ak_planes_split(
-            width, bytes.baseAddress, values.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count / width, true)
+            width, bytes.baseAddress, values.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count / width, true
+        )
         return unsafe planes(UnsafeRawBufferPointer(values), width, [Kind.plain.rawValue])
     }
 
@@ -98,15 +121,15 @@ import Problems
         let count = values.count / width
         for plane in 0..<width {
             let part = unsafe UnsafeRawBufferPointer(rebasing: values[plane * count..<(plane + 1) * count])
-            unsafe append(part, isNumeric: width > 1, to: &stream)
+            unsafe append(part, width > 1 ? .numbers : .bytes, to: &stream)
         }
         return stream
     }
 
     /// Adds a section: its length, the length of its stream, and that; equal lengths mean that it is stored as it is.
-    private func append(_ section: UnsafeRawBufferPointer, isNumeric: Bool, to stream: inout [UInt8]) {
+    private func append(_ section: UnsafeRawBufferPointer, _ content: PlaneContent, to stream: inout [UInt8]) {
         let room = unsafe coded.reserve(section.count)
-        let length = unsafe encoder.encode(section, into: room, isNumeric: isNumeric)
+        let length = unsafe encoder.encode(section, into: room, content)
         for number in [section.count, length ?? section.count] {
             stream += (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
         }
@@ -138,7 +161,7 @@ import Problems
         let count = target.count / width
         var at = 1
         // What these bytes can say at most of so many elements.
-        let limits = [2 * count + 1, count, count * width]
+        let limits = [2 * count + 2, count, count * width]
         var lengths: [Int] = []
         let room = unsafe first.reserve(limits.reduce(0, +))
         var start = 0
@@ -151,10 +174,10 @@ import Problems
         guard at == stream.count else { return false }
         var found = unsafe ak_sparse()
         let base = unsafe room.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        unsafe found.gaps = base
+        unsafe found.tokens = base
         unsafe found.values = base?.advanced(by: lengths[0])
         unsafe found.rests = base?.advanced(by: lengths[0] + lengths[1])
-        unsafe (found.gap_count, found.value_count, found.rest_count) = (lengths[0], lengths[1], lengths[2])
+        unsafe (found.token_count, found.value_count, found.rest_count) = (lengths[0], lengths[1], lengths[2])
         return unsafe ak_sparse_scatter(width, &found, target.baseAddress, count)
     }
 

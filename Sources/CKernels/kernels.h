@@ -22,7 +22,7 @@ struct ak_kernels {
     void (*widen_f64)(enum ak_dtype, const void *, double *, size_t);
     size_t (*round_f64)(enum ak_dtype, const double *, void *, size_t);
     size_t (*nonfinite)(enum ak_dtype, const void *, size_t);
-    void (*update16)(enum ak_dtype, const void *, void *, size_t, size_t, const float *, const float *,
+    void (*update16)(enum ak_dtype, const void *, void *, void *, uint64_t *, size_t, size_t, const float *, const float *,
                      const double *, size_t, void *, struct ak_stats *);
     void (*delta_f64)(const double *, const double *, size_t, size_t, size_t, double *);
     void (*finish)(enum ak_dtype, const void *, size_t, enum ak_dtype, void *, size_t, size_t, size_t,

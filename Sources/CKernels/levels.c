@@ -102,7 +102,13 @@ size_t ak_update16_scratch(size_t rows, size_t r) {
 
 void ak_update16(enum ak_dtype dtype, const void *weights, void *out, size_t rows, size_t cols, const float *packed,
                  const float *colnorm, const double *left, size_t r, void *scratch, struct ak_stats *stats) {
-    kernels()->update16(dtype, weights, out, rows, cols, packed, colnorm, left, r, scratch, stats);
+    kernels()->update16(dtype, weights, out, NULL, NULL, rows, cols, packed, colnorm, left, r, scratch, stats);
+}
+
+void ak_update16_back(enum ak_dtype dtype, const void *weights, void *out, void *back, uint64_t *differs, size_t rows,
+                      size_t cols, const float *packed, const float *colnorm, const double *left, size_t r, void *scratch,
+                      struct ak_stats *stats) {
+    kernels()->update16(dtype, weights, out, back, differs, rows, cols, packed, colnorm, left, r, scratch, stats);
 }
 
 void ak_delta_f64(const double *right, const double *left, size_t rows, size_t r, size_t cols, double *delta) {

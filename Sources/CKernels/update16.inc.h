@@ -23,6 +23,8 @@ struct update {
     size_t cols, r;
     const uint16_t *weights;
     uint16_t *out;
+    uint16_t *back;       // gets round(out - D), unless NULL
+    uint64_t *differs;    // then: a bit for each element that is not its weight, rows of whole words
     const float *packed, *colnorm;
     const double *left;
     const float *bound, *tiny, *tiles;  // one of each row, and L as [tile][k][4]
@@ -155,6 +157,89 @@ static __attribute__((noinline)) void repair(const struct update *u, struct lane
     }
 }
 
+/// round(out - D) of the uncertain lanes by the definition.
+static __attribute__((noinline)) vh16 repair_back(const struct update *u, const struct lanes *l, vh16 back) {
+    const struct format f = u->half ? format_f16 : format_bf16;
+    vd16 delta = exact_sums(u, l);
+    for (int lane = 0; lane < AK_LANES; lane++) {
+        if ((size_t)lane >= l->count || l->uncertain[lane] == 0) continue;
+        size_t overflow = 0;
+        double merged = double_of_bits(widen64(l->out[lane], f));
+        back[lane] = (uint16_t)round_bits(bits_of_double(merged - delta[lane]), f, &overflow);
+    }
+    return back;
+}
+
+/// The two halves of an interval rounded: what both give, and where they do not agree.
+AK_INLINE vh16 round_interval(bool half, vf16 low, vf16 high, vi16 *uncertain) {
+    if (half) {
+        vh16 out = round_f16(high);
+        *uncertain = __builtin_convertvector(round_f16(low) != out, vi16);
+        return out;
+    }
+    // Halves go up in magnitude here: a midpoint at an end of the interval does not matter.
+    vu16 up = (vu16)high + 0x8000;
+    *uncertain = (vi16)((((vu16)low + 0x8000) ^ up) > 0xffff);
+    return __builtin_convertvector(up >> 16, vh16);
+}
+
+/// Sixteen columns of what the weights would be if D were taken out again; the lanes where they are something else.
+AK_INLINE uint64_t take_back(const struct update *u, const struct update *shared, bool half, size_t row, size_t col,
+                             size_t count, vf16 d) {
+    struct lanes l = {row, col, count};
+    size_t at = row * u->cols + col;
+    vh16 merged = {0}, weights = {0};
+    memcpy(&merged, u->out + at, count * sizeof(uint16_t));
+    memcpy(&weights, u->weights + at, count * sizeof(uint16_t));
+    vf16 x = widen_half(half, merged) - d;
+    vi16 magnitude = (vi16)x & 0x7fffffff;
+    vf16 error = muladd_f(splat_f(u->bound[row]), load_f(u->colnorm + col), splat_f(u->tiny[row]));
+    error = muladd_f((vf16)magnitude, splat_f(2.5f * 0x1p-24f), error);
+    vi16 uncertain;
+    vh16 back = round_interval(half, x - error, x + error, &uncertain);
+    uncertain |= magnitude >= u->limit;
+    if (__builtin_expect(__builtin_reduce_or(uncertain) != 0, 0)) {
+        l.out = merged;
+        l.uncertain = uncertain;
+        back = repair_back(shared, &l, back);
+    }
+    memcpy(u->back + at, &back, count * sizeof(uint16_t));
+    typedef bool vb16 __attribute__((ext_vector_type(16)));
+    vb16 differs = __builtin_convertvector(back != weights, vb16);
+    uint16_t mask;
+    memcpy(&mask, &differs, sizeof mask);
+    return count == AK_LANES ? mask : mask & ((1u << count) - 1);
+}
+
+/// The same for a tile; `out` must be finished there, and not be where the weights are.
+AK_INLINE void take_strip_back(const struct update *u, bool half, size_t row, size_t rows, size_t col,
+                               const float *tile) {
+    const struct update own = *u;
+    size_t width = u->cols - col < AK_STRIP ? u->cols - col : AK_STRIP;
+    for (size_t i = 0; i < rows; i++) {
+        uint64_t word = 0;
+        for (size_t j = 0; j < width; j += AK_LANES) {
+            size_t count = width - j < AK_LANES ? width - j : AK_LANES;
+            vf16 d = load_f(tile + i * AK_STRIP + j);
+            uint64_t mask = __builtin_expect(count == AK_LANES, 1)
+                                ? take_back(&own, u, half, row + i, col + j, AK_LANES, d)
+                                : take_back(&own, u, half, row + i, col + j, count, d);
+            word |= mask << j;
+        }
+        u->differs[(row + i) * ((u->cols + 63) / 64) + col / 64] = word;
+    }
+}
+
+static __attribute__((noinline)) void take_strip_back_f16(const struct update *u, size_t row, size_t rows, size_t col,
+                                                          const float *tile) {
+    take_strip_back(u, true, row, rows, col, tile);
+}
+
+static __attribute__((noinline)) void take_strip_back_bf16(const struct update *u, size_t row, size_t rows,
+                                                           size_t col, const float *tile) {
+    take_strip_back(u, false, row, rows, col, tile);
+}
+
 /// Sixteen columns of one row: add, round, check, count. `count` < 16 at the right edge only.
 AK_INLINE void finish_vector(const struct update *u, const struct update *shared, struct tally *t, bool half,
                              size_t row, size_t col, size_t count, vf16 d) {
@@ -167,18 +252,8 @@ AK_INLINE void finish_vector(const struct update *u, const struct update *shared
     vi16 magnitude = (vi16)x & 0x7fffffff;
     vf16 error = muladd_f(splat_f(u->bound[row]), load_f(u->colnorm + col), splat_f(u->tiny[row]));
     error = muladd_f((vf16)magnitude, splat_f(2.5f * 0x1p-24f), error);
-    vf16 low = x - error, high = x + error;
-    if (half) {
-        l.out = round_f16(high);
-        l.uncertain = __builtin_convertvector(round_f16(low) != l.out, vi16);
-        l.y = widen_half(true, l.out);
-    } else {
-        // Halves go up in magnitude here: a midpoint at an end of the interval does not matter.
-        vu16 up = (vu16)high + 0x8000;
-        l.uncertain = (vi16)((((vu16)low + 0x8000) ^ up) > 0xffff);
-        l.out = __builtin_convertvector(up >> 16, vh16);
-        l.y = (vf16)(up & 0xffff0000);
-    }
+    l.out = round_interval(half, x - error, x + error, &l.uncertain);
+    l.y = widen_half(half, l.out);
     l.uncertain |= magnitude >= u->limit;
     if (__builtin_expect(__builtin_reduce_or(l.uncertain) != 0, 0)) {
         struct lanes spilled = l;
@@ -255,6 +330,7 @@ static void finish_tile(const struct update *u, struct tally *t, size_t row, siz
                         const float *tile) {
     size_t height = rows - row < AK_TILE_ROWS ? rows - row : AK_TILE_ROWS;
     (u->half ? finish_strip_f16 : finish_strip_bf16)(u, t, row, height, col, tile);
+    if (u->back != NULL) (u->half ? take_strip_back_f16 : take_strip_back_bf16)(u, row, height, col, tile);
     if (end - col <= AK_STRIP) flush_tally(u, t);
 }
 
@@ -312,14 +388,14 @@ static int32_t choose_limit(const struct update *u, float bound) {
     return (int32_t)bits_of_float(u->half ? 65504.0f : 0x1p50f);
 }
 
-static void update16(enum ak_dtype dtype, const void *weights, void *out, size_t rows, size_t cols,
-                     const float *packed, const float *colnorm, const double *left, size_t r, void *scratch,
+static void update16(enum ak_dtype dtype, const void *weights, void *out, void *back,
+                     uint64_t *differs, size_t rows, size_t cols, const float *packed, const float *colnorm, const double *left, size_t r, void *scratch,
                      struct ak_stats *stats) {
     size_t padded = (rows + AK_LANES - 1) / AK_LANES * AK_LANES;
     float *bound = scratch, *tiny = bound + padded, *tiles = tiny + padded;
     double sums[3][AK_LANES] = {0};
-    struct update u = {dtype == AK_F16, cols, r,    weights, out,  packed, colnorm,
-                       left,            bound, tiny, tiles,   0,    sums,   stats};
+    struct update u = {dtype == AK_F16, cols, r,    weights, out, back, differs, packed, colnorm,
+                       left,            bound, tiny, tiles,   0,   sums, stats};
     u.limit = choose_limit(&u, pack_left(left, rows, r, bound, tiny, tiles));
     // A panel of the right factor stays in the first-level cache while all rows pass by. Its width depends on r only,
     // as the statistics' order does.

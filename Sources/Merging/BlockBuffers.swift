@@ -16,6 +16,7 @@ import Problems
     private(set) var delta: UnsafeMutableBufferPointer<Double>
     private var old: UnsafeMutableRawBufferPointer
     private var guess: UnsafeMutableRawBufferPointer
+    private var bits: UnsafeMutableRawBufferPointer
     /// For undo records.
     lazy var coder = DifferenceCoder()
     /// Rows of the scaled left factor.
@@ -28,9 +29,11 @@ import Problems
         unsafe delta = .allocate(capacity: 0)
         unsafe old = Self.allocate(0)
         unsafe guess = Self.allocate(0)
+        unsafe bits = Self.allocate(0)
     }
 
     deinit {
+        unsafe bits.deallocate()
         unsafe old.deallocate()
         unsafe guess.deallocate()
         unsafe weights.deallocate()
@@ -73,6 +76,13 @@ import Problems
     func reference(_ count: Int) -> UnsafeMutableRawBufferPointer {
         unsafe Self.grow(&guess, to: count)
         return unsafe UnsafeMutableRawBufferPointer(rebasing: guess[..<count])
+    }
+
+    /// Room for a bit for each of so many elements, in rows of whole words.
+    func marks(rows: Int, columns: Int) -> UnsafeMutablePointer<UInt64> {
+        unsafe Self.grow(&bits, to: rows * ((columns + 63) / 64) * 8)
+        guard let base = unsafe bits.baseAddress else { preconditionFailure("there is always some room") }
+        return unsafe base.assumingMemoryBound(to: UInt64.self)
     }
 
     /// Changes the sign of the first `count` numbers of `left`.

@@ -125,12 +125,15 @@ public final class RestoredBase: Sendable {
     private func unmerge(
         _ place: RestoredPlace, _ worker: RestoreWorker, into target: UnsafeMutableRawBufferPointer
     ) throws(Problem) {
-        guard let name = place.name else { throw UndoFormat.damaged("takes adapters out of a file").at(file: record.path) }
+        guard let name = place.name else {
+            throw UndoFormat.damaged("takes adapters out of a file").at(file: record.path)
+        }
         let job = try self.job(name)
         let (file, info) = try mergedTensor(name)
         let from = info.dtype.bits / 8
         let to = place.dtype.bits / 8
-        guard info.dtype == job.tensor.dtype, info.shape == job.tensor.shape, place.dtype == job.tensor.source.info.dtype,
+        guard info.dtype == job.tensor.dtype, info.shape == job.tensor.shape,
+            place.dtype == job.tensor.source.info.dtype,
             let block = job.block(from: place.offset / to, count: target.count / to)
         else { throw differs(place) }
         let first = place.offset / to * from

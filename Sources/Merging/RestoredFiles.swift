@@ -70,7 +70,9 @@ public final class RestoredFile: ByteSource {
     }
 
     private var own: Joined {
-        guard let found = joined.withLock({ $0 }) else { preconditionFailure("a restored file is joined before it is read") }
+        guard let found = joined.withLock({ $0 }) else {
+            preconditionFailure("a restored file is joined before it is read")
+        }
         return found
     }
 
@@ -138,7 +140,8 @@ public final class RestoredFile: ByteSource {
     }
 
     private func read(
-        _ tensor: Int, _ part: UndoPart, from start: Int, into buffer: UnsafeMutableRawBufferPointer, _ base: RestoredBase
+        _ tensor: Int, _ part: UndoPart, from start: Int, into buffer: UnsafeMutableRawBufferPointer,
+        _ base: RestoredBase
     ) throws(Problem) {
         var (done, begin) = (0, 0)
         for (at, chunk) in part.chunks.enumerated() {

@@ -26,8 +26,6 @@ extension TensorJob {
         _ index: Int, _ buffers: BlockBuffers, original: UnsafeRawBufferPointer, merged: UnsafeRawBufferPointer,
         for target: UndoTarget
     ) throws(Problem) {
-        var digest = SHA256()
-        unsafe digest.update(original)
         var reference: UnsafeRawBufferPointer?
         switch target.reference {
         case .nothing: break
@@ -40,7 +38,46 @@ extension TensorJob {
         let dtype = tensor.source.info.dtype
         let stream = unsafe buffers.coder.encode(
             original, width: dtype.undoWidth, shift: dtype.undoShift, reference: reference)
+        try unsafe keep(index, original, stream, for: target)
+    }
+
+    /// Keeps the stream that gives `original` back, with its digest.
+    func keep(
+        _ index: Int, _ original: UnsafeRawBufferPointer, _ stream: [UInt8], for target: UndoTarget
+    ) throws(Problem) {
+        var digest = SHA256()
+        unsafe digest.update(original)
         try target.writer.put(target.firstUnit + index, stream, size: original.count, digest: digest.finish())
+    }
+
+    /// The float32 way with what gives the old weights back: merges `weights` into `result`, which is elsewhere.
+    func narrow(
+        _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer,
+        _ result: UnsafeMutableRawBufferPointer, _ stats: inout ak_stats, undo: UndoTarget
+    ) throws(Problem) -> [UInt8] {
+        guard let kernel = tensor.dtype.kernel else { return [] }
+        let (rows, columns) = (block.rows.count, view.columns)
+        let original = UnsafeRawBufferPointer(weights)
+        let factors = try prepared()
+        let batch = try prepared(batch: block.batch, factors)
+        factors.left(batch: block.batch, rows: block.rows, into: &buffers.left)
+        let scratch = unsafe buffers.scratch(ak_update16_scratch(rows, factors.rank))
+        let (width, shift) = (tensor.dtype.undoWidth, tensor.dtype.undoShift)
+        guard undo.reference == .unmerged else {
+            unsafe ak_update16(
+                kernel, weights.baseAddress, result.baseAddress, rows, columns, batch.packed, batch.norms,
+                buffers.left, factors.rank, scratch, &stats)
+            let other = undo.reference == .merged ? UnsafeRawBufferPointer(result) : nil
+            return unsafe buffers.coder.encode(original, width: width, shift: shift, reference: other)
+        }
+        let back = unsafe buffers.reference(original.count)
+        let marks = unsafe buffers.marks(rows: rows, columns: columns)
+        unsafe ak_update16_back(
+            kernel, weights.baseAddress, result.baseAddress, back.baseAddress, marks, rows, columns, batch.packed,
+            batch.norms, buffers.left, factors.rank, scratch, &stats)
+        return unsafe buffers.coder.encode(
+            original, width: width, shift: shift, reference: UnsafeRawBufferPointer(back),
+            marks: DifferenceMarks(marks, rows: rows, columns: columns))
     }
 
     /// round(M - D) of a block, in the type that W has; D is what the merge added, to the last bit.

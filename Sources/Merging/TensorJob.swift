@@ -88,22 +88,36 @@ final class TensorJob: Sendable {
         let weights = unsafe buffers.weights(count * size)
         let first = firstElement(block)
         try unsafe environment.read(tensor.source, first * size..<(first + count) * size, into: weights)
+        var stats = ak_stats()
+        if isNarrow {
+            guard let undo else {
+                try unsafe narrow(block, buffers, weights, weights, &stats)
+                try unsafe write(index, weights, into: output, at: start)
+                return stats
+            }
+            let result = unsafe buffers.output(count * size)
+            let stream = try unsafe narrow(block, buffers, weights, result, &stats, undo: undo)
+            try unsafe write(index, result, into: output, at: start)
+            try unsafe keep(index, UnsafeRawBufferPointer(weights), stream, for: undo)
+            return stats
+        }
         let original = unsafe undo.map { _ in unsafe buffers.original(weights) }
         try unsafe replaceRows(block, in: weights)
-        var stats = ak_stats()
-        let result = unsafe isNarrow ? weights : buffers.output(count * tensor.dtype.bits / 8)
-        if isNarrow {
-            try unsafe narrow(block, buffers, weights, &stats)
-        } else {
-            try unsafe wide(block, buffers, weights, result, &stats)
-        }
-        let offset = start + first * tensor.dtype.bits / 8
-        try unsafe output.write(UnsafeRawBufferPointer(result), at: offset)
-        output.startWriteback(at: offset, count: byteCount(block))
+        let result = unsafe buffers.output(count * tensor.dtype.bits / 8)
+        try unsafe wide(block, buffers, weights, result, &stats)
+        try unsafe write(index, result, into: output, at: start)
         if let undo, let original = unsafe original {
             try unsafe keep(index, buffers, original: original, merged: UnsafeRawBufferPointer(result), for: undo)
         }
         return stats
+    }
+
+    private func write(
+        _ index: Int, _ result: UnsafeMutableRawBufferPointer, into output: OutputFile, at start: Int
+    ) throws(Problem) {
+        let offset = start + firstElement(blocks[index]) * tensor.dtype.bits / 8
+        try unsafe output.write(UnsafeRawBufferPointer(result), at: offset)
+        output.startWriteback(at: offset, count: byteCount(blocks[index]))
     }
 
     /// Forgets the factors when the last block is done.
@@ -149,7 +163,8 @@ final class TensorJob: Sendable {
     // MARK: The float32 way
 
     private func narrow(
-        _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer, _ stats: inout ak_stats
+        _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer,
+        _ result: UnsafeMutableRawBufferPointer, _ stats: inout ak_stats
     ) throws(Problem) {
         guard let kernel = tensor.dtype.kernel else { return }
         let factors = try prepared()
@@ -157,8 +172,8 @@ final class TensorJob: Sendable {
         factors.left(batch: block.batch, rows: block.rows, into: &buffers.left)
         let scratch = unsafe buffers.scratch(ak_update16_scratch(block.rows.count, factors.rank))
         unsafe ak_update16(
-            kernel, weights.baseAddress, weights.baseAddress, block.rows.count, view.columns, batch.packed, batch.norms,
-            buffers.left, factors.rank, scratch, &stats)
+            kernel, weights.baseAddress, result.baseAddress, block.rows.count, view.columns, batch.packed,
+            batch.norms, buffers.left, factors.rank, scratch, &stats)
     }
 
     // MARK: The float64 way

@@ -37,7 +37,9 @@ struct UndoListing {
         if entries.isEmpty && !prefix.isEmpty { directories.append(String(prefix.dropLast())) }
         for entry in entries where !(prefix.isEmpty && shards.contains(entry.name)) {
             let path = prefix + entry.name
-            guard EntryPath.flaw(path) == nil else { skip(folder, entry, "has a name that not every system allows"); continue }
+            guard EntryPath.flaw(path) == nil else {
+                skip(folder, entry, "has a name that not every system allows"); continue
+            }
             switch entry.kind {
             case .file where entry.size > UndoFormat.largestFile: skip(folder, entry, "is too large")
             case .file: files.append(Item(path: path, source: try folder.source(entry.name)))

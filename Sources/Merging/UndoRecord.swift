@@ -114,7 +114,8 @@ public final class UndoRecord: Sendable {
         guard try adapter.digest() == directory.inputs[at].digest else {
             throw Problem(
                 .malformed, "bad-undo", file: path,
-                "holds the adapter '\(directory.inputs[at].name.excerpt)', but damaged", hint: "the record is damaged: get it again")
+                "holds the adapter '\(directory.inputs[at].name.excerpt)', but damaged",
+                hint: "the record is damaged: get it again")
         }
         return adapter
     }
@@ -150,7 +151,8 @@ private final class HeldAdapter: Folder {
         path = "\(record.path): adapter \(record.directory.inputs[at].name)"
         var sources: [(name: String, source: any ByteSource)] = []
         for (name, tensor) in [
-            ("adapter_config.json", UndoFormat.configName(at)), ("adapter_model.safetensors", UndoFormat.tensorsName(at)),
+            ("adapter_config.json", UndoFormat.configName(at)),
+            ("adapter_model.safetensors", UndoFormat.tensorsName(at)),
         ] {
             guard let info = header[tensor] else { continue }
             sources.append(

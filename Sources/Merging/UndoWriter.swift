@@ -51,11 +51,14 @@ public final class UndoWriter: Sendable {
     }
 
     private static func tensors(_ inputs: Int, _ holdsAdapters: Bool) -> [String] {
-        let held = (holdsAdapters ? 0..<inputs : 0..<0).flatMap { [UndoFormat.configName($0), UndoFormat.tensorsName($0)] }
+        let held = (holdsAdapters ? 0..<inputs : 0..<0).flatMap {
+            [UndoFormat.configName($0), UndoFormat.tensorsName($0)]
+        }
         return [UndoFormat.streamsName] + held + [UndoFormat.directoryName]
     }
 
-    private static func metadata(_ streams: String, _ directory: String, _ size: Int) -> [(key: String, value: String)] {
+    private static func metadata(_ streams: String, _ directory: String, _ size: Int) -> [(key: String, value: String)]
+    {
         [
             (UndoFormat.versionKey, UndoFormat.version), (UndoFormat.streamsKey, streams),
             (UndoFormat.directoryKey, "\(directory) \(size)"),

@@ -98,7 +98,8 @@ struct MergeSummary {
                 + "\(Humane.bytes(plan.weightFileSize)) in \(Humane.duration(seconds))")
         if let undo {
             terminal.note(
-                "undo record: \(escaped(undo.path)), \(Humane.bytes(undo.size)); adapter-unmerge gives the base back with it")
+                "undo record: \(escaped(undo.path)), \(Humane.bytes(undo.size)); adapter-unmerge gives the base back with it"
+            )
         }
         let deltas = report.deltas
         guard !deltas.isEmpty else { return }

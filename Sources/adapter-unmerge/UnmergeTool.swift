@@ -55,7 +55,8 @@ enum UnmergeTool {
             let path = arguments.value("output")
             guard (path == nil) == arguments.flag("test") || (path == nil && arguments.flag("dry-run")) else {
                 throw Problem(
-                    .usage, "no-output", path == nil ? "there is no output" : "--test writes nothing, so there is no output",
+                    .usage, "no-output",
+                    path == nil ? "there is no output" : "--test writes nothing, so there is no output",
                     hint: path == nil ? "name it with -o OUT, or only --test" : "leave -o or --test out")
             }
             return try run(arguments, record: file, path, terminal)
@@ -156,9 +157,11 @@ enum UnmergeTool {
             return
         }
         let what = Humane.count(unmerger.restored.count, "file") + ", " + Humane.bytes(record.restoredSize)
-        let names = record.inputs.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\($0.weight)") }.joined(separator: ", ")
+        let names = record.inputs.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\($0.weight)") }.joined(
+            separator: ", ")
         if let path {
-            terminal.print("\(escaped(path)): \(what), without \(names), in \(Humane.duration(seconds)); all digests agree")
+            terminal.print(
+                "\(escaped(path)): \(what), without \(names), in \(Humane.duration(seconds)); all digests agree")
         } else {
             terminal.print("\(escaped(merged)): the base can be restored: \(what); all digests agree")
         }

@@ -106,6 +106,14 @@ size_t ak_update16_scratch(size_t rows, size_t r);
 void ak_update16(enum ak_dtype dtype, const void *weights, void *out, size_t rows, size_t cols, const float *packed,
                  const float *colnorm, const double *left, size_t r, void *scratch, struct ak_stats *stats);
 
+/// The same, and back = round(out - L R), rounded once: what the weights would be if the update were taken out again.
+///
+/// `back` has the bits that `ak_update16` gives for `out` and -L; it, `weights` and `out` are apart. `differs` gets a bit for
+/// each element of which `back` is not the weight: rows of (cols + 63) / 64 words, the first column in the lowest bit.
+void ak_update16_back(enum ak_dtype dtype, const void *weights, void *out, void *back, uint64_t *differs, size_t rows,
+                      size_t cols, const float *packed, const float *colnorm, const double *left, size_t r,
+                      void *scratch, struct ak_stats *stats);
+
 // MARK: The general path
 
 /// delta = L R in float64; `right` is r x cols, `left` rows x r, `delta` rows x cols, all contiguous.
@@ -201,16 +209,21 @@ size_t ak_run_symbols(const uint8_t *src, size_t n, uint32_t counts[286]);
 
 /// Differences as three runs of bytes, in memory of the caller.
 struct ak_sparse {
-    uint8_t *gaps;    ///< equal elements before each one that differs; 255: so many, and none that differs after them
-    uint8_t *values;  ///< each difference in zigzag form, 255 for all from 255 on
+    uint8_t *tokens;  ///< 2g: g equal elements, then one that is 1 more; 2g + 1: 1 less, g < 126. 252: 126 equal elements.
+                      ///< 253: the next token is a plain g, and after so many equal elements comes a value
+    uint8_t *values;  ///< other differences in zigzag form, 255 for all from 255 on
     uint8_t *rests;   ///< of these, the whole zigzag numbers, little-endian
-    size_t gap_count, value_count, rest_count;
+    size_t token_count, value_count, rest_count;
 };
 
-/// Describes a - b; false if more than `most` elements differ.
+/// Describes a - b; false if that takes more than about `most` tokens.
 ///
-/// `out` has room for `most + n / 255 + 1` gaps, `most` values, and `most * width` bytes of rests.
+/// `out` has room for `most + n / 126 + 2` tokens, `most` values, and `most * width` bytes of rests.
 bool ak_sparse_gather(size_t width, const void *a, const void *b, size_t n, struct ak_sparse *out, size_t most);
+
+/// The same for rows x cols elements of two bytes, of which `differs` tells where they differ, as `ak_update16_back` does.
+bool ak_sparse_gather_marked(const uint16_t *a, const uint16_t *b, const uint64_t *differs, size_t rows, size_t cols,
+                             struct ak_sparse *out, size_t most);
 
 /// Adds the differences to the n elements of `inout`; false if they do not describe n elements.
 bool ak_sparse_scatter(size_t width, const struct ak_sparse *in, void *inout, size_t n);
