@@ -15,11 +15,13 @@ let faultSeam: [SwiftSetting] = [.define("FAULT_SEAM", .when(configuration: .deb
 let package = Package(
     name: "AdapterKit",
     products: [
-        .library(name: "AdapterKit", targets: ["Safetensors", "Archives", "Adapters", "Merging", "Composition"]),
+        .library(
+            name: "AdapterKit", targets: ["Safetensors", "Archives", "Adapters", "Merging", "Swapping", "Composition"]),
         .executable(name: "adapter-inspect", targets: ["adapter-inspect"]),
         .executable(name: "adapter-verify", targets: ["adapter-verify"]),
         .executable(name: "adapter-merge", targets: ["adapter-merge"]),
         .executable(name: "adapter-unmerge", targets: ["adapter-unmerge"]),
+        .executable(name: "adapter-swap", targets: ["adapter-swap"]),
         .executable(name: "adapter-combine", targets: ["adapter-combine"]),
         .executable(name: "adapter-extract", targets: ["adapter-extract"]),
         .executable(name: "adapter-pack", targets: ["adapter-pack"]),
@@ -53,18 +55,29 @@ let package = Package(
             name: "Merging", dependencies: ["Adapters", "Archives", "Tensors", "Digests", "Files", "Problems"],
             swiftSettings: strict),
         .target(
+            name: "Swapping",
+            dependencies: [
+                "Merging", "Adapters", "Archives", "Tensors", "Safetensors", "StrictJSON", "Digests", "Files",
+                "Problems",
+            ],
+            swiftSettings: strict),
+        .target(
             name: "Composition",
             dependencies: ["Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
             swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
-        .target(name: "Reports", dependencies: ["Composition", "Console", "Files"], swiftSettings: strict),
+        .target(
+            name: "Reports", dependencies: ["Composition", "Merging", "Console", "Files"], swiftSettings: strict),
 
         .executableTarget(
             name: "adapter-inspect", dependencies: ["Adapters", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(
             name: "adapter-verify", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
-        .executableTarget(name: "adapter-merge", dependencies: ["Merging", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-merge", dependencies: ["Merging", "Reports", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-swap", dependencies: ["Swapping", "Reports", "Console"], swiftSettings: strict),
         .executableTarget(
             name: "adapter-unmerge", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-combine", dependencies: ["Reports"], swiftSettings: strict),
@@ -79,7 +92,7 @@ let package = Package(
             name: "ToolTests",
             dependencies: [
                 "Fixtures", "Safetensors", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge",
-                "adapter-pack", "adapter-unmerge", "adapter-unpack", "adapter-verify",
+                "adapter-pack", "adapter-swap", "adapter-unmerge", "adapter-unpack", "adapter-verify",
             ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
         .testTarget(

@@ -10,6 +10,7 @@ enum Mutation: String {
     case copy
     case sync
     case rename
+    case link
     case remove
 }
 
@@ -86,6 +87,20 @@ enum System {
 
     static func rename(_ from: String, _ to: String, in directory: Int32) -> Int {
         mutating(.rename) { unsafe renameat(directory, from, directory, to) }
+    }
+
+    /// The same between two directories.
+    static func exchange(_ from: String, in source: Int32, _ to: String, in target: Int32) -> Int {
+        mutating(.rename) { unsafe ak_rename_exchange(source, from, target, to) }
+    }
+
+    static func rename(_ from: String, in source: Int32, _ to: String, in target: Int32) -> Int {
+        mutating(.rename) { unsafe renameat(source, from, target, to) }
+    }
+
+    /// Gives a file another name; a symbolic link becomes two.
+    static func link(_ from: String, in source: Int32, _ to: String, in target: Int32) -> Int {
+        mutating(.link) { unsafe linkat(source, from, target, to, 0) }
     }
 
     static func remove(_ name: String, in directory: Int32, isDirectory: Bool) -> Int {

@@ -184,6 +184,9 @@ public struct MergePlan: Sendable {
         return copy
     }
 
+    /// Files of weights in which nothing changes: they are the base's, byte for byte.
+    public var untouchedFiles: [String] { shards.filter { $0.whole != nil }.map(\.name) }
+
     /// Bytes of all tensor data in the output.
     public var dataSize: Int { shards.reduce(0) { $0 + $1.header.dataLength } }
 

@@ -21,6 +21,9 @@ public final class Merger: Sendable {
     private let plan: MergePlan
     private let output: StagedOutput
     private let undo: UndoWriter?
+    private let hashesOutput: Bool
+    /// The files that are written here; others are in the output already.
+    private let shards: [PlannedShard]
     private let environment: MergeEnvironment
     private let progress: @Sendable (Int) -> Void
     private let state: Mutex<State>
@@ -51,13 +54,19 @@ public final class Merger: Sendable {
 
     /// Prepares to write `plan` into `output`; `progress` is told of bytes as they are done, from any thread.
     ///
-    /// - Parameter undo: writes the record with which the merge can be taken back.
+    /// - Parameters:
+    ///   - undo: writes the record with which the merge can be taken back.
+    ///   - hashesOutput: whether the files that are written are hashed, too, for `outputDigests`.
+    ///   - present: names of files of weights that are in the output already, since nothing changes in them.
     public init(
-        plan: MergePlan, output: StagedOutput, undo: UndoWriter? = nil, progress: @escaping @Sendable (Int) -> Void
+        plan: MergePlan, output: StagedOutput, undo: UndoWriter? = nil, present: Set<String> = [],
+        hashesOutput: Bool = false, progress: @escaping @Sendable (Int) -> Void
     ) {
         self.plan = plan
+        shards = plan.shards.filter { !present.contains($0.name) }
         self.output = output
         self.undo = undo
+        self.hashesOutput = hashesOutput
         self.progress = progress
         environment = MergeEnvironment(plan)
         state = Mutex(
@@ -65,7 +74,7 @@ public final class Merger: Sendable {
                 digests: Provenance.Digests(
                     adapters: Array(repeating: "", count: plan.inputs.count),
                     base: Array(repeating: "", count: plan.options.digests ? plan.base.shards.count : 0)),
-                outputDigests: Array(repeating: "", count: plan.shards.count)))
+                outputDigests: Array(repeating: "", count: shards.count)))
     }
 
     /// Bytes that `progress` will be told of in all.
@@ -73,6 +82,16 @@ public final class Merger: Sendable {
         let adapters = plan.inputs.reduce(0) { $0 + $1.adapter.file.file.size }
         let base = plan.base.shards.reduce(0) { $0 + $1.file.file.size }
         return plan.dataSize + adapters + (plan.options.digests ? base + plan.weightFileSize : 0)
+    }
+
+    /// SHA-256 of the adapters, in their order, when it has run.
+    public var adapterDigests: [String] { state.withLock { $0.digests.adapters } }
+
+    /// SHA-256 of the files that were written, by name, if they were to be hashed.
+    public var outputDigests: [String: String] {
+        state.withLock { state in
+            Dictionary(zip(shards.map(\.name), state.outputDigests)) { first, _ in first }
+        }
     }
 
     /// Writes all files of weights with `threads` threads; they are durable when it returns.
@@ -93,7 +112,7 @@ public final class Merger: Sendable {
                 for stats in entry.stats { sum.add(stats) }
                 return TensorLoss(entry.job.tensor, sum)
             }
-            let digests = plan.options.digests ? zip(plan.shards.map(\.name), state.outputDigests).map { ($0, $1) } : []
+            let digests = plan.options.digests ? zip(shards.map(\.name), state.outputDigests).map { ($0, $1) } : []
             return (LossReport(tensors: losses), digests)
         }
     }
@@ -102,11 +121,11 @@ public final class Merger: Sendable {
 
     private func prepare() throws(Problem) {
         var made = State(
-            digests: state.withLock { $0.digests }, outputDigests: Array(repeating: "", count: plan.shards.count))
+            digests: state.withLock { $0.digests }, outputDigests: Array(repeating: "", count: shards.count))
         for at in plan.inputs.indices { made.items.append(.hashAdapter(at)) }
         if plan.options.digests { for at in plan.base.shards.indices { made.items.append(.hashBase(at)) } }
         let common = made.items.count
-        for (at, shard) in plan.shards.enumerated() {
+        for (at, shard) in shards.enumerated() {
             made.files.append(try output.create(shard.name, size: shard.size))
             let before = made.items.count
             list(shard, at, into: &made)
@@ -181,12 +200,12 @@ public final class Merger: Sendable {
         let (files, problem) = state.withLock { ($0.files, $0.problem) }
         guard let undo, problem == nil else { return }
         var places: [String: (shard: Int, at: Int)] = [:]
-        for (at, shard) in plan.shards.enumerated() {
+        for (at, shard) in shards.enumerated() {
             for (index, tensor) in shard.tensors.enumerated() { places[tensor.name] = (at, index) }
         }
         try undo.keepRest { name, count in
             guard let place = places[name] else { return nil }
-            let shard = plan.shards[place.shard]
+            let shard = shards[place.shard]
             let info = shard.header.tensors[place.at]
             return info.byteCount == count ? (files[place.shard], shard.header.dataStart + info.begin) : nil
         }
@@ -274,7 +293,7 @@ public final class Merger: Sendable {
     // MARK: Files
 
     private func finishFiles() {
-        while state.withLock({ $0.finished < plan.shards.count && $0.problem == nil }), let shard = ready.next() {
+        while state.withLock({ $0.finished < shards.count && $0.problem == nil }), let shard = ready.next() {
             do throws(Problem) {
                 try finishFile(shard)
                 state.withLock { $0.finished += 1 }
@@ -286,7 +305,7 @@ public final class Merger: Sendable {
 
     private func finishFile(_ at: Int) throws(Problem) {
         let (file, digests) = state.withLock { ($0.files[at], $0.digests) }
-        let shard = plan.shards[at]
+        let shard = shards[at]
         let own = plan.base.shards.first { $0.name == shard.name } ?? plan.base.shards.first
         let metadata = plan.provenance.metadata(over: own?.file.header.metadata, digests: digests)
         if shard.whole == nil {
@@ -299,7 +318,7 @@ public final class Merger: Sendable {
             try file.write(bytes, at: 0)
         }
         try file.finish()
-        guard plan.options.digests else { return }
+        guard plan.options.digests || hashesOutput else { return }
         let hex = try SHA256.hex(of: file, progress: progress)
         state.withLock { $0.outputDigests[at] = hex }
     }

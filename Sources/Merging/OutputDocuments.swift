@@ -222,6 +222,11 @@ struct OutputDocuments {
 }
 
 extension Merger {
+    /// Names of the small files that a merge writes.
+    public static func documentNames(of plan: MergePlan) throws(Problem) -> Set<String> {
+        Set(try OutputDocuments(plan: plan).files().files.map(\.name))
+    }
+
     /// Writes the small files; the index comes last, since a checkpoint without it does not load.
     ///
     /// - Parameter digests: SHA-256 of the weight files; if there are any, a manifest is written.

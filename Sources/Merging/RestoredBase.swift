@@ -63,9 +63,26 @@ public final class RestoredBase: Sendable {
     /// The folder of all files, also those that are not restored.
     public var folder: RestoredFolder { RestoredFolder(self, "") }
 
+    /// Bytes of the files that are restored.
+    public var restoredSize: Int { record.restoredSize }
+
+    /// Paths of files that the merged model shares with the base.
+    public var linkedPaths: [String] { record.directory.linked }
+
     /// The base as a checkpoint.
     public func checkpoint() throws(Problem) -> Checkpoint {
         try Checkpoint.open(folder, index: record.directory.index)
+    }
+
+    /// A file that the merged model shares with the base.
+    func linked(_ path: String) throws(Problem) -> any ByteSource {
+        var parts = path.split(separator: "/").map(String.init)
+        let last = parts.removeLast()
+        guard var place = directory else {
+            throw UndoFormat.damaged("shares files with a single file").at(file: record.path)
+        }
+        for part in parts { place = try place.folder(part) }
+        return try place.source(last)
     }
 
     // MARK: Chunks

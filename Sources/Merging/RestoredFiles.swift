@@ -173,7 +173,9 @@ public final class RestoredFolder: Folder {
     public func entries() -> [DirectoryEntry] {
         var kinds: [String: DirectoryEntry] = [:]
         let directories = base.record.directory.directories.map { ($0 + "/", 0) }
-        for (path, size) in base.files.values.map({ ($0.name, $0.size) }) + directories where path.hasPrefix(prefix) {
+        let linked = base.record.directory.linked.map { ($0, (try? base.linked($0).size) ?? 0) }
+        for (path, size) in base.files.values.map({ ($0.name, $0.size) }) + directories + linked
+        where path.hasPrefix(prefix) {
             let rest = path.dropFirst(prefix.count)
             guard let first = rest.split(separator: "/").first.map(String.init) else { continue }
             let isFile = first.utf8.count == rest.utf8.count
@@ -185,6 +187,7 @@ public final class RestoredFolder: Folder {
     /// Opens a file.
     public func source(_ name: String) throws(Problem) -> any ByteSource {
         guard let file = base.files[prefix + name] else {
+            if base.record.directory.linked.contains(prefix + name) { return try base.linked(prefix + name) }
             throw Problem(.missing, "missing", file: path(of: name), "does not exist")
         }
         return file

@@ -91,6 +91,8 @@ struct UndoDirectory: Sendable {
     var isFile = false
     var files: [UndoFile] = []
     var directories: [String] = []
+    /// Files that base and merged model share.
+    var linked: [String] = []
 }
 
 // MARK: Text
@@ -109,6 +111,7 @@ extension UndoDirectory {
             ("adapters", .array(adapters)), ("base", .string(base)),
             ("dtype", dtype.map { .string($0.rawValue) } ?? .null), ("index", index.map(JSONValue.string) ?? .null),
             ("is_file", .bool(isFile)), ("directories", .array(directories.map(JSONValue.string))),
+            ("linked", .array(linked.map(JSONValue.string))),
             ("files", .array(files.map(Self.value))),
         ])
         return Array(JSONValue.object(document).encoded().utf8)
@@ -134,7 +137,8 @@ extension UndoDirectory {
     init(_ text: [UInt8], streams: Int) throws(Problem) {
         guard let document = try JSONValue.parse(text).object, let base = document["base"]?.string,
             let inputs = document["adapters"]?.array, let files = document["files"]?.array,
-            let directories = document["directories"]?.array, let isFile = document["is_file"]?.bool
+            let directories = document["directories"]?.array, let linked = document["linked"]?.array,
+            let isFile = document["is_file"]?.bool
         else { throw UndoFormat.damaged("has a directory that is none") }
         self.base = base
         self.isFile = isFile
@@ -147,10 +151,8 @@ extension UndoDirectory {
             dtype = known
         }
         self.inputs = try inputs.map { (value) throws(Problem) in try Self.input(value) }
-        self.directories = try directories.map { (value) throws(Problem) in
-            guard let path = value.string else { throw UndoFormat.damaged("has a directory without a name") }
-            return path
-        }
+        self.directories = try Self.names(directories)
+        self.linked = try Self.names(linked)
         self.files = try files.map { (value) throws(Problem) in try Self.file(value, streams) }
         try checkPaths()
     }
@@ -158,10 +160,19 @@ extension UndoDirectory {
     /// Refuses paths that lead elsewhere, or cannot lie beside each other.
     private func checkPaths() throws(Problem) {
         var collisions = EntryPath.Collisions()
-        for (path, isDirectory) in files.map({ ($0.path, false) }) + directories.map({ ($0, true) }) {
+        for (path, isDirectory) in files.map({ ($0.path, false) }) + linked.map({ ($0, false) })
+            + directories.map({ ($0, true) })
+        {
             if let flaw = EntryPath.flaw(path) ?? collisions.add(path, isDirectory: isDirectory) {
                 throw UndoFormat.damaged("has a file whose name \(flaw)")
             }
+        }
+    }
+
+    private static func names(_ values: [JSONValue]) throws(Problem) -> [String] {
+        try values.map { (value) throws(Problem) in
+            guard let path = value.string else { throw UndoFormat.damaged("has a file or directory without a name") }
+            return path
         }
     }
 

@@ -11,14 +11,14 @@ struct UndoListing {
         var isAside = false
     }
 
-    /// Names of the weights, which are kept tensor by tensor.
-    let shards: Set<String>
+    /// Paths of files that are kept in another way.
+    let apart: Set<String>
     private(set) var files: [Item] = []
     /// Directories with nothing in them.
     private(set) var directories: [String] = []
     private(set) var notes: [Problem] = []
 
-    init(shards: Set<String>) { self.shards = shards }
+    init(apart: Set<String>) { self.apart = apart }
 
     mutating func collect(_ base: Checkpoint) throws(Problem) {
         if let folder = base.directory { return try collect(folder, "", []) }
@@ -35,7 +35,7 @@ struct UndoListing {
         let lineage = above.union(own)
         let entries = try folder.entries()
         if entries.isEmpty && !prefix.isEmpty { directories.append(String(prefix.dropLast())) }
-        for entry in entries where !(prefix.isEmpty && shards.contains(entry.name)) {
+        for entry in entries where !apart.contains(prefix + entry.name) {
             let path = prefix + entry.name
             guard EntryPath.flaw(path) == nil else {
                 skip(folder, entry, "has a name that not every system allows"); continue

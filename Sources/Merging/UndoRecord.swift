@@ -96,6 +96,8 @@ public final class UndoRecord: Sendable {
     public var isFile: Bool { directory.isFile }
     /// Bytes of all files that it restores.
     public var restoredSize: Int { directory.files.reduce(0) { $0 + ($1.isAside ? 0 : $1.size) } }
+    /// Paths of files that base and merged model share; they are not in the record.
+    public var linkedPaths: [String] { directory.linked }
     /// Bytes of the record.
     public var size: Int { file.size }
 

@@ -33,13 +33,20 @@ public final class UndoWriter: Sendable {
     private let file: OutputFile
     private let dataStart: Int
     private let holdsAdapters: Bool
+    /// Files that the merged model shares with the base.
+    private let linked: Set<String>
     private let state: Mutex<State>
 
     /// Prepares to write the record of `plan` into `output`.
     ///
-    /// - Parameter holdsAdapters: whether the adapters go into the record; if not, it names them by digest.
-    public init(_ plan: MergePlan, output: StagedOutput, holdsAdapters: Bool = true) throws(Problem) {
+    /// - Parameters:
+    ///   - holdsAdapters: whether the adapters go into the record; if not, it names them by digest.
+    ///   - linked: paths of files that are the same in base and merged model, as one file with two names; they are only named.
+    public init(
+        _ plan: MergePlan, output: StagedOutput, holdsAdapters: Bool = true, linked: Set<String> = []
+    ) throws(Problem) {
         self.plan = plan
+        self.linked = linked
         self.output = output
         self.holdsAdapters = holdsAdapters
         file = try output.createGrowing(lastComponent(of: output.path))
@@ -110,7 +117,7 @@ public final class UndoWriter: Sendable {
     ) throws(Problem) {
         var known = state.withLock { Set($0.kept.map { Key(shard: $0.shard, name: $0.name) }) }
         let coder = DifferenceCoder()
-        for (at, shard) in plan.base.shards.enumerated() {
+        for (at, shard) in plan.base.shards.enumerated() where !linked.contains(shard.name) {
             for tensor in shard.file.header.tensors where known.insert(Key(shard: at, name: tensor.name)).inserted {
                 let place = merged(tensor.name, tensor.byteCount)
                 let first = state.withLock { $0.chunks.count }
@@ -174,14 +181,15 @@ public final class UndoWriter: Sendable {
         directory.isFile = plan.base.directory == nil
         directory.index = plan.base.index.map(\.name)
         var files: [(file: UndoFile, head: Range<Int>, shard: Int?)] = []
-        for (at, shard) in plan.base.shards.enumerated() {
+        for (at, shard) in plan.base.shards.enumerated() where !linked.contains(shard.name) {
             let head = try keep(shard.file.file, count: shard.file.header.dataStart, sameAs: nil)
             let file = UndoFile(
                 path: shard.name, size: shard.file.file.size,
                 head: UndoPart(reference: head.reference, chunks: [], start: 0))
             files.append((file, head.units, at))
         }
-        var listing = UndoListing(shards: Set(plan.base.shards.map(\.name)))
+        directory.linked = linked.sorted()
+        var listing = UndoListing(apart: Set(plan.base.shards.map(\.name)).union(linked))
         try listing.collect(plan.base)
         for item in listing.files {
             let other = (try? documents?.file(at: item.path)) ?? nil

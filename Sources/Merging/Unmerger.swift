@@ -15,6 +15,7 @@ public final class Unmerger: Sendable {
     private let base: RestoredBase
     private let files: [RestoredFile]
     private let name: String?
+    private let skipping: Set<String>
     private let output: StagedOutput?
     private let progress: @Sendable (Int) -> Void
     private let state: Mutex<State>
@@ -40,6 +41,7 @@ public final class Unmerger: Sendable {
         self.base = base
         self.output = output
         self.progress = progress
+        self.skipping = skipping
         files = base.files.values.filter { !$0.file.isAside && !skipping.contains($0.name) }.sorted {
             Array($0.name.utf8).lexicographicallyPrecedes(Array($1.name.utf8))
         }
@@ -62,6 +64,12 @@ public final class Unmerger: Sendable {
             }
         }
         if let problem = state.withLock({ $0.problem }) { throw problem }
+        for path in base.record.directory.linked where !skipping.contains(path) {
+            let source = try base.linked(path)
+            guard let file = try output?.create(path: path, size: source.size) else { continue }
+            try file.copy(from: source, at: 0, count: source.size, to: 0)
+            try file.finish()
+        }
         for parts in base.record.directory.directories.map({ $0.split(separator: "/").map(String.init) }) {
             try output?.makeDirectory(parts)
         }

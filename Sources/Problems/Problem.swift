@@ -35,6 +35,8 @@ public struct Problem: Error, Sendable, Equatable {
         case output
         /// Reading or writing failed.
         case io
+        /// Something that was interrupted, or goes on, must end first; then the same request works.
+        case unfinished
         /// Stopped by a signal; what was there before is untouched.
         case interrupted
 
@@ -48,6 +50,7 @@ public struct Problem: Error, Sendable, Equatable {
             case .internalFault: 70
             case .output: 73
             case .io: 74
+            case .unfinished: 75
             case .interrupted: 130
             }
         }
