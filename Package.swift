@@ -16,7 +16,8 @@ let package = Package(
     name: "AdapterKit",
     products: [
         .library(
-            name: "AdapterKit", targets: ["Safetensors", "Archives", "Adapters", "Merging", "Swapping", "Composition"]),
+            name: "AdapterKit",
+            targets: ["Safetensors", "Archives", "Adapters", "Merging", "Swapping", "Composition", "Serving"]),
         .executable(name: "adapter-inspect", targets: ["adapter-inspect"]),
         .executable(name: "adapter-verify", targets: ["adapter-verify"]),
         .executable(name: "adapter-merge", targets: ["adapter-merge"]),
@@ -65,6 +66,10 @@ let package = Package(
             name: "Composition",
             dependencies: ["Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
             swiftSettings: strict),
+        .target(
+            name: "Serving",
+            dependencies: ["Merging", "Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Problems"],
+            swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
         .target(
@@ -85,6 +90,9 @@ let package = Package(
         .executableTarget(
             name: "adapter-pack", dependencies: ["Archives", "Merging", "Adapters", "Console"], swiftSettings: strict),
         .executableTarget(
+            name: "attach-example", dependencies: ["Serving", "Adapters", "Problems"], path: "examples/attach",
+            swiftSettings: strict),
+        .executableTarget(
             name: "adapter-unpack", dependencies: ["Archives", "Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),
@@ -93,6 +101,7 @@ let package = Package(
             dependencies: [
                 "Fixtures", "Safetensors", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge",
                 "adapter-pack", "adapter-swap", "adapter-unmerge", "adapter-unpack", "adapter-verify",
+                "attach-example",
             ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
         .testTarget(
@@ -106,6 +115,7 @@ let package = Package(
             name: "AdaptersTests", dependencies: ["Fixtures", "Adapters", "Safetensors"],
             exclude: ["make_match_table.py", "match-table.json"]),
         .testTarget(name: "CompositionTests", dependencies: ["Fixtures", "Composition"]),
+        .testTarget(name: "ServingTests", dependencies: ["Fixtures", "Serving", "Merging", "CKernels"]),
         .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),
         .testTarget(name: "ConsoleTests", dependencies: ["Console"], swiftSettings: []),
     ],

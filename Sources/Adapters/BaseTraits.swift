@@ -145,6 +145,12 @@ public struct BaseTraits: Sendable {
         return ["encoder", "decoder"].map { "\(stem)\($0).embed_tokens" }
     }
 
+    /// Whether a weight of the module at `path` is stored (in × out).
+    package func isStoredTransposed(_ path: String, isExperts: Bool) -> Bool {
+        if isExperts { return usesTransposedExperts }
+        return usesConv1D && !hasVocabulary(path) && !isHead(path) && !Self.isClassifier(path)
+    }
+
     var usesConv1D: Bool { modelType.map(Self.conv1D.contains) ?? false }
     /// Whether linear layers may be stored (in × out): not in transformers' models other than those.
     var mayUseConv1D: Bool { modelType == nil || usesConv1D || !innerTypes.isDisjoint(with: Self.conv1D) }

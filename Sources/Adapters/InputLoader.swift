@@ -55,11 +55,19 @@ public struct LoadedInputs: Sendable {
     public init(
         base: Checkpoint, adapters: [(adapter: Adapter, weight: Double)], allowed: Set<String> = []
     ) {
+        let resolved = adapters.map { ($0.adapter, $0.weight, Resolution(adapter: $0.adapter, base: base)) }
+        self.init(base: base, resolved: resolved, allowed: allowed)
+    }
+
+    /// Joins adapters that were matched with the base before.
+    package init(
+        base: Checkpoint, resolved: [(adapter: Adapter, weight: Double, resolution: Resolution)], allowed: Set<String>
+    ) {
         self.base = base
         baseProblems = base.problems
-        entries = adapters.map { item in
+        entries = resolved.map { item in
             let operand = AdapterOperand(path: item.adapter.path, weight: item.weight)
-            return Self.entry(operand, item.adapter, Resolution(adapter: item.adapter, base: base), allowed)
+            return Self.entry(operand, item.adapter, item.resolution, allowed)
         }
         dropRepetitions(base)
     }

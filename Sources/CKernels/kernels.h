@@ -32,6 +32,8 @@ struct ak_kernels {
     void (*product_f64)(size_t, size_t, size_t, const double *, ptrdiff_t, ptrdiff_t, const double *, ptrdiff_t,
                         ptrdiff_t, double *, ptrdiff_t);
     double (*dot_f64)(const double *, const double *, size_t);
+    void (*apply_f64)(enum ak_dtype, const void *, size_t, size_t, size_t, const double *, size_t, size_t, double *,
+                      size_t);
     void (*axpy_f64)(double, const double *, double *, size_t);
     void (*rotate_f64)(double, double, double *, double *, size_t);
     void (*sift_f64)(double *, size_t, uint32_t);

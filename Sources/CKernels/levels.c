@@ -139,6 +139,11 @@ void ak_product_f64(size_t rows, size_t cols, size_t depth, const double *a, ptr
 
 double ak_dot_f64(const double *x, const double *y, size_t n) { return kernels()->dot_f64(x, y, n); }
 
+void ak_apply_f64(enum ak_dtype dtype, const void *weights, size_t ldw, size_t rows, size_t depth, const double *x,
+                  size_t ldx, size_t count, double *out, size_t ldo) {
+    kernels()->apply_f64(dtype, weights, ldw, rows, depth, x, ldx, count, out, ldo);
+}
+
 void ak_axpy_f64(double factor, const double *x, double *y, size_t n) { kernels()->axpy_f64(factor, x, y, n); }
 
 void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n) {

@@ -42,13 +42,13 @@ struct WeightedUpdate: Sendable {
 }
 
 /// Where the bytes of a tensor come from before anything is added.
-enum TensorSource: Sendable, Equatable {
+package enum TensorSource: Sendable, Equatable {
     /// A tensor of the base, by shard.
     case base(shard: Int, TensorInfo)
     /// A tensor of an adapter, by its place among the inputs.
     case adapter(input: Int, TensorInfo)
 
-    var info: TensorInfo {
+    package var info: TensorInfo {
         switch self {
         case .base(_, let info), .adapter(_, let info): info
         }
@@ -56,28 +56,28 @@ enum TensorSource: Sendable, Equatable {
 }
 
 /// The scales of an FP8 weight that is stored with them.
-struct ScaleTable: Sendable, Equatable {
+package struct ScaleTable: Sendable, Equatable {
     /// The tensor of scales in the base.
-    let tensor: TensorInfo
-    let shard: Int
+    package let tensor: TensorInfo
+    package let shard: Int
     /// How many rows and columns share one scale.
-    let blockRows: Int
-    let blockColumns: Int
+    package let blockRows: Int
+    package let blockColumns: Int
 }
 
 /// One tensor of the output.
-struct PlannedTensor: Sendable {
-    let name: String
-    let dtype: DType
-    let shape: [Int]
-    let source: TensorSource
+package struct PlannedTensor: Sendable {
+    package let name: String
+    package let dtype: DType
+    package let shape: [Int]
+    package let source: TensorSource
     /// Low-rank deltas, in the order in which the adapters were named.
-    var terms: [(input: Int, weight: Double, term: LowRankTerm)] = []
+    package var terms: [(input: Int, weight: Double, term: LowRankTerm)] = []
     /// Vectors that are added.
-    var additions: [(input: Int, tensor: TensorInfo, scale: Double)] = []
+    package var additions: [(input: Int, tensor: TensorInfo, scale: Double)] = []
     /// Rows that are replaced.
-    var rows: [(input: Int, rows: TokenRows)] = []
-    var scales: ScaleTable?
+    package var rows: [(input: Int, rows: TokenRows)] = []
+    package var scales: ScaleTable?
 
     /// Whether the bytes of the source are the bytes of the output.
     var isCopy: Bool {
@@ -94,7 +94,7 @@ struct PlannedTensor: Sendable {
     }
 
     var byteCount: Int { shape.reduce(1, *) * dtype.bits / 8 }
-    var magnitude: Magnitude? { terms.lazy.compactMap(\.term.magnitude).first }
+    package var magnitude: Magnitude? { terms.lazy.compactMap(\.term.magnitude).first }
 
     /// The matrices that the deltas are products for; a tensor without products is one row.
     var view: MatrixView {

@@ -3,15 +3,16 @@ import Problems
 import Safetensors
 
 /// Brings the changes of all adapters together, tensor by tensor, and refuses what has no defined sum.
-struct PlanBuilder {
+package struct PlanBuilder {
     let base: Checkpoint
     let inputs: [MergeInput]
     let options: MergeOptions
-    var problems: [Problem] = []
+    /// What stands against the sum.
+    package private(set) var problems: [Problem] = []
     private var updates: [String: [WeightedUpdate]] = [:]
     private let traits: BaseTraits
 
-    init(base: Checkpoint, inputs: [MergeInput], options: MergeOptions) {
+    package init(base: Checkpoint, inputs: [MergeInput], options: MergeOptions) {
         self.base = base
         self.inputs = inputs
         self.options = options
@@ -39,6 +40,20 @@ struct PlanBuilder {
             if let tensor = planNew(name, changes) { result.append(tensor) }
         }
         return result
+    }
+
+    /// Only what the adapters change or bring, by name.
+    package mutating func changedTensors() -> [PlannedTensor] {
+        shareHeads()
+        return updates.sorted { $0.key < $1.key }.compactMap { name, changes in
+            guard let place = base.lookup(name) else { return planNew(name, changes) }
+            return plan(name, source: .base(shard: place.shard, place.info), changes)
+        }
+    }
+
+    /// A tensor of the base that no adapter changes, with its scales if it is to have another type.
+    package mutating func unchanged(_ place: Checkpoint.Place) -> PlannedTensor? {
+        plan(place.info.name, source: .base(shard: place.shard, place.info), [])
     }
 
     /// Where one adapter parts the head from the embedding (or a bias from another), what the others do to the shared tensor

@@ -150,6 +150,13 @@ void ak_product_f64(size_t rows, size_t cols, size_t depth, const double *a, ptr
 /// The sum of x[i] * y[i], in 16 lanes by i modulo 16, each in order by fused multiply-adds, joined in pairs.
 double ak_dot_f64(const double *x, const double *y, size_t n);
 
+/// out(i, j) = sum over k of W(j, k) * x(i, k): `count` vectors through a matrix of `rows` x `depth`, stored in any format.
+///
+/// Each sum is that of `ak_dot_f64`: 16 lanes by k modulo 16, each in order by fused multiply-adds, joined in pairs. It
+/// depends on its row and its vector alone, not on how many there are. `ld*` are the elements from one row to the next.
+void ak_apply_f64(enum ak_dtype dtype, const void *weights, size_t ldw, size_t rows, size_t depth, const double *x,
+                  size_t ldx, size_t count, double *out, size_t ldo);
+
 /// y[i] = fma(factor, x[i], y[i]).
 void ak_axpy_f64(double factor, const double *x, double *y, size_t n);
 
