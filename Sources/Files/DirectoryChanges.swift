@@ -154,7 +154,7 @@ package func resolvedPath(_ path: String) -> String? {
 
 /// The time by the wall clock, as `2026-01-31T12:00:00Z`.
 package func timestamp() -> String {
-    var now = unsafe time(nil)
+    var now = time(nil)
     var parts = unsafe tm()
     unsafe gmtime_r(&now, &parts)
     let fields = unsafe [
