@@ -11,6 +11,15 @@ extension Directory {
         }
     }
 
+    /// Gives a file, or this directory (`.`), the mode and as far as possible the owner that `name` has in another directory.
+    package func adoptMode(of name: String, in other: Directory, for own: String) {
+        var status = stat()
+        guard System.retrying({ unsafe fstatat(other.descriptor.raw, name, &status, 0) }) >= 0 else { return }
+        // Who may not give files away keeps them; the mode is what readers need.
+        _ = unsafe fchownat(descriptor.raw, own, status.st_uid, status.st_gid, 0)
+        _ = unsafe fchmodat(descriptor.raw, own, status.st_mode & 0o7777, 0)
+    }
+
     /// Whether this user may make files in it.
     package var isWritable: Bool { unsafe faccessat(descriptor.raw, ".", W_OK, AT_EACCESS) == 0 }
 
@@ -34,10 +43,17 @@ extension Directory {
         return length > 0 && room[0] != CChar(UInt8(ascii: "/"))
     }
 
-    /// Gives a file of this directory a name in another one.
+    /// Gives a file of this directory a name in another one, or where that cannot be, copies it there, durably.
     package func link(_ name: String, to target: Directory, as newName: String) throws(Problem) {
         let code = System.link(name, in: descriptor.raw, newName, in: target.descriptor.raw)
-        guard code >= 0 else { throw SystemErrors.problem(-code, "link", target.path(of: newName), output: true) }
+        if code >= 0 { return }
+        guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP].contains(Int32(truncatingIfNeeded: -code)) else {
+            throw SystemErrors.problem(-code, "link", target.path(of: newName), output: true)
+        }
+        let source = try openFile(name)
+        let copy = try OutputFile(name: newName, in: target, size: source.size, path: target.path(of: newName))
+        try copy.copy(from: source, at: 0, count: source.size, to: 0)
+        try copy.finish()
     }
 
     /// Moves a file or directory into another directory, over a file that has that name there.
@@ -52,6 +68,12 @@ extension Directory {
         if [EINVAL, ENOSYS, EOPNOTSUPP, EBUSY].contains(Int32(truncatingIfNeeded: -code)) { return false }
         guard code >= 0 else { throw SystemErrors.problem(-code, "exchange", path(of: name), output: true) }
         return true
+    }
+
+    /// Removes a directory that has nothing in it.
+    package func removeDirectory(_ name: String) throws(Problem) {
+        let code = System.remove(name, in: descriptor.raw, isDirectory: true)
+        guard code >= 0 else { throw SystemErrors.problem(-code, "remove", path(of: name), output: true) }
     }
 
     /// Removes a file; one that is not there is no failure.
@@ -180,6 +202,10 @@ package final class ExclusiveLock: Sendable {
             if code == EWOULDBLOCK { return nil }
             throw SystemErrors.problem(Int(code), "lock", directory.path(of: name), output: true)
         }
+        // Whoever had it may have removed the file meanwhile; then it locks nothing.
+        var status = stat()
+        let found = System.status(of: descriptor.raw, &status)
+        guard found >= 0, directory.identity(of: name) == FileIdentity(status) else { return nil }
         let text = Array((holder + "\n").utf8)
         _ = ftruncate(descriptor.raw, 0)
         _ = unsafe text.withUnsafeBytes { unsafe pwrite(descriptor.raw, $0.baseAddress, $0.count, 0) }

@@ -98,9 +98,9 @@ enum System {
         mutating(.rename) { unsafe renameat(source, from, target, to) }
     }
 
-    /// Gives a file another name; a symbolic link becomes two.
+    /// Gives a file another name; of a symbolic link, what it leads to.
     static func link(_ from: String, in source: Int32, _ to: String, in target: Int32) -> Int {
-        mutating(.link) { unsafe linkat(source, from, target, to, 0) }
+        mutating(.link) { unsafe linkat(source, from, target, to, AT_SYMLINK_FOLLOW) }
     }
 
     static func remove(_ name: String, in directory: Int32, isDirectory: Bool) -> Int {

@@ -61,6 +61,12 @@ final class SwapPlace: Sendable {
         Directory.kind(of: statePath) == .directory ? try Directory(path: statePath) : nil
     }
 
+    /// Removes the directory of the state, if nothing is in it.
+    func removeState() throws(Problem) {
+        let (holder, name) = isInside ? (try model(), Self.insideName) : (parent, Self.besideName(self.name))
+        try holder.removeDirectory(name)
+    }
+
     /// The directory of the state, made if there is none.
     func makeState() throws(Problem) -> Directory {
         if let found = try state() { return found }

@@ -26,8 +26,21 @@ extension Swapper {
             restored, output: stage, skipping: Set(restored.linkedPaths),
             progress: countdown("restoring base", restored.restoredSize))
         try unmerger.run(threads: options.threads)
+        try adoptModes(in: target)
         try checkInterrupted()
         try stage.commit()
+    }
+
+    /// New files are as readable as those that they replace: servers often run as somebody else.
+    func adoptModes(in target: Directory) throws(Problem) {
+        let model = try place.model()
+        target.adoptMode(of: ".", in: model, for: ".")
+        for file in try FileListing(target).files {
+            let (to, name) = try target.place(of: file.path, making: false)
+            guard let (from, _) = try? model.place(of: file.path, making: false) else { continue }
+            guard from.identity(of: name) != to.identity(of: name) else { continue }
+            to.adoptMode(of: name, in: from, for: name)
+        }
     }
 
     /// The base in a directory: its digests are those that it had from the start.

@@ -16,7 +16,12 @@ extension Swapper {
     }
 
     /// Makes the model the base with these adapters and no others.
-    public func use(_ operands: [AdapterOperand]) throws -> SwapOutcome {
+    public func use(_ operands: [AdapterOperand]) throws -> SwapOutcome { try cleaning { try change(operands) } }
+
+    /// Makes the model the pristine base.
+    public func base() throws -> SwapOutcome { try cleaning { try changeToBase() } }
+
+    private func change(_ operands: [AdapterOperand]) throws -> SwapOutcome {
         var state = try currentState()
         let wanted = try wanted(operands, state)
         if wanted.id == state.live.id {
@@ -27,8 +32,7 @@ extension Swapper {
         return try merge(wanted, &state)
     }
 
-    /// Makes the model the pristine base.
-    public func base() throws -> SwapOutcome {
+    private func changeToBase() throws -> SwapOutcome {
         var state = try currentState()
         if state.live.isBase {
             if try self.state() == nil, !options.isDryRun { try write(state) }
@@ -142,6 +146,7 @@ extension Swapper {
         let kept = try merger.finishUndo()
         try callbacks.confirm(result.report)
         callbacks.report((documents + (kept?.notes ?? [])).filter { !["not-copied"].contains($0.code) })
+        try adoptModes(in: next)
         try checkInterrupted()
         try record?.commit()
         try stage.commit()
@@ -254,7 +259,15 @@ extension Swapper {
         let exchange = Exchange(
             next: next, old: stays ? "\(SwapPlace.keptName)/\(former.id)" : SwapPlace.oldName, undo: undo,
             liveNumber: liveNumber, nextNumber: nextNumber, state: after)
-        try exchange.run(place, directory)
+        do throws(Problem) {
+            try exchange.run(place, directory)
+        } catch {
+            // As long as the model is the old one, the user need not clear up.
+            if place.parent.identity(of: place.name)?.number == liveNumber, !exchange.hasBegun(place, directory) {
+                try? exchange.takeBack(directory)
+            }
+            throw error
+        }
         state = after
         for generation in forgotten {
             try Directory(path: "\(place.statePath)/\(SwapPlace.keptName)").removeAll(generation.id)

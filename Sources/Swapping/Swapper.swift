@@ -81,7 +81,27 @@ public final class Swapper: Sendable {
         self.lock = lock
         guard !recovering else { return }
         if directory.has(SwapPlace.journalName) { throw Self.interrupted(path) }
-        if !options.isDryRun { try Exchange.sweep(directory) }
+        if !options.isDryRun { try sweep() }
+    }
+
+    deinit {
+        // Where nothing was ever swapped, nothing stays.
+        guard !directory.has(SwapPlace.stateName), !directory.has(SwapPlace.journalName) else { return }
+        try? directory.removeFile(SwapPlace.lockName)
+        try? place.removeState()
+    }
+
+    /// Removes what no state speaks of.
+    func sweep() throws(Problem) { try Exchange.sweep(directory) }
+
+    /// Does what changes the model; if that fails before the exchange, nothing of it stays.
+    func cleaning<R>(_ body: () throws -> R) throws -> R {
+        do {
+            return try body()
+        } catch {
+            if !options.isDryRun, !directory.has(SwapPlace.journalName) { try? sweep() }
+            throw error
+        }
     }
 
     static func interrupted(_ path: String) -> Problem {
@@ -109,7 +129,7 @@ public final class Swapper: Sendable {
     /// - Returns: whether there was one, and whether it was finished.
     public func recover() throws(Problem) -> (found: Bool, finished: Bool) {
         guard let exchange = try Exchange.interrupted(directory) else {
-            try Exchange.sweep(directory)
+            try sweep()
             return (false, false)
         }
         let number = place.parent.identity(of: place.name)?.number

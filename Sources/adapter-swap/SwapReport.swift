@@ -1,5 +1,6 @@
 import Adapters
 import Console
+import Files
 import Problems
 import Swapping
 import Tensors
@@ -12,7 +13,8 @@ struct SwapReport {
     let terminal: Terminal
 
     private static func text(_ adapters: [(name: String, weight: Double)]) -> String {
-        adapters.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\($0.weight)") }.joined(separator: " + ")
+        adapters.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\(Origin.text($0.weight))") }.joined(
+            separator: " + ")
     }
 
     func show(_ outcome: SwapOutcome, _ operands: [AdapterOperand], _ bar: SwapProgress) {
@@ -28,7 +30,9 @@ struct SwapReport {
             ])
             return
         }
-        let what = operands.isEmpty ? "the pristine base" : "base + \(Self.text(operands.map { ($0.path, $0.weight) }))"
+        let what =
+            operands.isEmpty
+            ? "the pristine base" : "base + \(Self.text(operands.map { (lastComponent(of: $0.path), $0.weight) }))"
         if isDryRun {
             let how =
                 switch outcome.kind {
@@ -103,7 +107,8 @@ enum StatusReport {
     private static func names(_ entry: SwapStatus.Entry) -> String {
         if entry.adapters.isEmpty { return "the pristine base" }
         return "base + "
-            + entry.adapters.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\($0.weight)") }.joined(separator: " + ")
+            + entry.adapters.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\(Origin.text($0.weight))") }
+            .joined(separator: " + ")
     }
 
     private static func show(_ status: SwapStatus, _ terminal: Terminal) {
@@ -114,7 +119,8 @@ enum StatusReport {
         }
         terminal.print("\(escaped(status.path)): \(names(live)), since \(live.since)")
         for adapter in live.adapters {
-            terminal.print("adapter:   \(escaped(adapter.path)), weight \(adapter.weight), sha256 \(adapter.digest)")
+            terminal.print(
+                "adapter:   \(escaped(adapter.path)), weight \(Origin.text(adapter.weight)), sha256 \(adapter.digest)")
         }
         terminal.print("base:      sha256 \(base)")
         if let size = status.undoSize {

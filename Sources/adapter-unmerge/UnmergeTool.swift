@@ -157,8 +157,9 @@ enum UnmergeTool {
             return
         }
         let what = Humane.count(unmerger.restored.count, "file") + ", " + Humane.bytes(record.restoredSize)
-        let names = record.inputs.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\($0.weight)") }.joined(
-            separator: ", ")
+        let names = record.inputs.map { escaped($0.name) + ($0.weight == 1 ? "" : ":\(Origin.text($0.weight))") }
+            .joined(
+                separator: ", ")
         if let path {
             terminal.print(
                 "\(escaped(path)): \(what), without \(names), in \(Humane.duration(seconds)); all digests agree")

@@ -25,7 +25,7 @@ def round_trips(quick):
     import archive_ways as ways
 
     return {
-        "trees": trips.trees(120 if quick else 2000), "files": trips.files(200 if quick else 4000),
+        "trees": trips.trees(40 if quick else 2000), "files": trips.files(60 if quick else 4000),
         "dtypes": trips.dtypes(quick), "models and adapters": trips.models_and_adapters, "special directories": trips.special,
         "small files": trips.small_files, "bad names": trips.bad_names, "threads": trips.threads, "pipes": ways.streams,
         "selections": ways.selections, "usage": ways.usage,
@@ -38,7 +38,7 @@ def with_bases(quick):
     import archive_bases as bases
 
     table = {f"base {dtype}": bases.fine_tuned(dtype) for dtype in ("bf16", "f16", "f32")}
-    table |= {"random bases": bases.random_bases(60 if quick else 1500), "whole files": bases.whole_files}
+    table |= {"random bases": bases.random_bases(20 if quick else 1500), "whole files": bases.whole_files}
     for name, dtype, weights in (
         ("recipe bf16", "bf16", (1.0,)), ("recipe of two", "f32", (0.5, -1.25)), ("recipe f16", "f16", (0.3, 1.0, 2.0)),
     ):  # fmt: skip
@@ -55,10 +55,10 @@ def wrong_ones(quick):
     import archive_hostile as hostile
     import archive_own as own
 
-    table = {"decoder": own.decoder(40 if quick else 1000), "own archives": own.agree(120 if quick else 3000)}
-    table["damage in place"] = damage.in_place(100 if quick else 3000)
+    table = {"decoder": own.decoder(15 if quick else 1000), "own archives": own.agree(40 if quick else 3000)}
+    table["damage in place"] = damage.in_place(30 if quick else 3000)
     table |= {f"damage: {make.__name__}": damage.damage(make, not quick) for make in (damage.small, damage.coded)}
-    table |= {f"hostile {name}": hostile.section(name) for name in hostile.SECTIONS}
+    table |= {f"hostile {name}": hostile.section(name, quick) for name in hostile.SECTIONS}
     return table if quick else table | {"large": bombs.large}
 
 

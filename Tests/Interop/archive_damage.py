@@ -8,7 +8,7 @@ import archive_checks as checks
 import archive_own
 import archive_writer as writer
 
-SAMPLE = 600  # flips and cuts of one archive in a quick run
+SAMPLE = 150  # flips and cuts of one archive in a quick run
 
 
 def small(tools, directory, seed):

@@ -220,7 +220,7 @@ def bad_bases():
 SECTIONS = {"paths": bad_paths, "lines": bad_lines, "codes": bad_codes, "bases": bad_bases} | archive_bombs.SECTIONS
 
 
-def section(name):
+def section(name, quick=False):
     """All archives of one kind, each given to adapter-unpack, and some to the other tools."""
 
     def run(tally, tools, size, directory, seed):
@@ -229,6 +229,9 @@ def section(name):
         base = checks.Path(directory / "base")
         archive_base(base)
         for number, (label, whole) in enumerate(SECTIONS[name]()):
+            # In a quick run, another third of them for each seed.
+            if quick and number // 3 % 3 != seed % 3:
+                continue
             archive = directory / "archive"
             archive.write_bytes(whole)
             answers = [refused(tally, tools, f"hostile: {label}", archive, base, directory, scratch)]

@@ -59,6 +59,7 @@ import Testing
         let root = URL(fileURLWithPath: TestFiles.root).deletingLastPathComponent().path
         try scratch.link("examples", to: root + "/examples")
         try makeBroken(in: scratch)
+        _ = try scratch.copy(scratch("examples/data/base"), as: "served")
         let examples = try Self.examples()
         #expect(examples.count >= 6)
         for example in examples {
