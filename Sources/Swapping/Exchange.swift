@@ -98,10 +98,25 @@ struct Exchange {
         try Self.sweep(directory)
     }
 
-    /// Removes what no state speaks of.
+    /// Removes what no state speaks of: what was interrupted leaves files that may be as large as the model.
+    ///
+    /// Only for who holds the lock, and where no journal is left.
     static func sweep(_ directory: Directory) throws(Problem) {
-        for name in [SwapPlace.oldName, SwapPlace.nextName] { try directory.removeAll(name) }
-        for name in [SwapPlace.nextUndoName, movingName] { try directory.removeFile(name) }
+        let scraps: Set<String> = [SwapPlace.oldName, SwapPlace.nextName, SwapPlace.nextUndoName, movingName]
+        for name in try directory.entries().map(\.name) {
+            // The others are stages, and documents that were not written to the end.
+            let isUnfinished = name.hasPrefix(".") && name.hasSuffix(".partial")
+            if scraps.contains(name) || isUnfinished { try directory.removeAll(name) }
+        }
+        // Without a state nobody knows what is needed.
+        guard let document = try? directory.document(SwapPlace.stateName),
+            let state = try? SwapState(document, file: directory.path(of: SwapPlace.stateName))
+        else { return }
+        if !state.hasUndo { try directory.removeFile(SwapPlace.undoName) }
+        guard directory.has(SwapPlace.keptName) else { return }
+        let kept = try directory.openDirectory(SwapPlace.keptName, follow: false)
+        let known = Set(state.kept.map(\.id))
+        for name in try kept.entries().map(\.name) where !known.contains(name) { try kept.removeAll(name) }
     }
 
     // MARK: File by file
