@@ -102,7 +102,10 @@ public struct SwapStatus: Sendable {
         for (path, root, generation) in roots {
             let changes = try FileChanges(root, generation)
             if generation.id == state.live.id {
-                problems += changes.problems(place, state)
+                // Where only times differ, the bytes decide.
+                if try !changes.isEmpty && changes.confirmed(root, generation, threads: threads, { _ in }) == nil {
+                    problems += changes.problems(place, state)
+                }
             } else if !changes.isEmpty {
                 problems.append(
                     Problem(

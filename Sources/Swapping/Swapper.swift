@@ -117,6 +117,9 @@ public final class Swapper: Sendable {
         }
     }
 
+    /// The code of what something else did to the model's files.
+    public static let foreignChange = "foreign-change"
+
     func countdown(_ what: String, _ total: Int) -> @Sendable (Int) -> Void {
         let callbacks = callbacks
         return { callbacks.progress(what, $0, total) }
@@ -160,8 +163,21 @@ public final class Swapper: Sendable {
             state.live = live
             return state
         }
+        let problems = changes.problems(place, state)
+        if options.allowed.contains(Self.foreignChange), !state.live.isBase {
+            // What is built on is the base that is kept, or what the record gives back, piece by piece with its digest.
+            callbacks.report(
+                problems.map { problem in
+                    var lowered = problem
+                    lowered.severity = .warning
+                    lowered.hint = nil
+                    return lowered
+                })
+            state.live.isKept = false
+            return state
+        }
         // The base may be worked on as long as nothing was made of it.
-        guard state.live.isBase, state.kept.isEmpty else { throw ProblemList(changes.problems(place, state)) }
+        guard state.live.isBase, state.kept.isEmpty else { throw ProblemList(problems) }
         return try adopted(kept: [])
     }
 
@@ -268,7 +284,7 @@ struct FileChanges {
         let hint =
             state.live.isBase
             ? "the generations that are kept belong to the base as it was: forget them first (adapter-swap \(shellQuoted(place.path)) forget --all), or put the file back"
-            : "put it back as it was; nothing is built on a model that something else has changed"
+            : "put it back as it was; or take the adapters out all the same, as far as digests allow, with --allow foreign-change: what was changed is lost then"
         let make = { (path: String, what: String) in
             Problem(.incompatible, "foreign-change", file: "\(place.path)/\(path)", what, hint: hint)
         }

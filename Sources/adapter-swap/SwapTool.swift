@@ -41,7 +41,7 @@ enum SwapTool {
             Option("wait", help: "If another swap of the model is going on, wait until it is done."),
             Option(
                 "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
-                choices: LoadedInputs.allowableInMerge),
+                choices: (LoadedInputs.allowableInMerge + [Swapper.foreignChange]).sorted()),
             Option("threads", short: "t", value: "N", help: "Use N threads; by default one for each CPU."),
         ],
         operands: [
@@ -97,7 +97,7 @@ enum SwapTool {
         }
         for (flag, commands) in [
             ("keep", ["use"]), ("limit", ["use", "base"]), ("deep", ["status"]), ("all", ["forget"]),
-            ("dry-run", ["use", "base", "forget"]), ("allow", ["use"]),
+            ("dry-run", ["use", "base", "forget"]), ("allow", ["use", "base"]),
         ] where !commands.contains(command) {
             if arguments.flag(flag) || arguments.value(flag) != nil || !arguments.values(flag).isEmpty {
                 throw Problem(
