@@ -318,6 +318,20 @@ def run_case(bench, case, rng):
         recoveries(bench, case, disk, expected, rng)
 
 
+def same_record(bench):
+    """The record does not depend on where the state lies; inside the model, it must not hold that itself."""
+    records = []
+    for inside in (False, True):
+        root = bench.fresh()
+        shutil.copytree(bench.scratch / "pristine", root / MODEL)
+        if inside:
+            (root / MODEL / INSIDE).mkdir()
+        bench.swap(root, "use", "a")
+        records.append((state_directory(root, inside) / "undo").read_bytes())
+        shutil.rmtree(root)
+    bench.tally.check(records[0] == records[1], "the same record beside the model and inside", str([*map(len, records)]))
+
+
 def would_notice(bench, case, deaf, rng):
     """Whether the test finds something wrong on a disk for which nobody waits."""
     disk, expected = prepare(bench, case, deaf)
@@ -371,6 +385,7 @@ def run(options):
         for case in CASES:
             if options.only in case.name and (case.quick or not options.quick):
                 run_case(bench, case, rng)
+        same_record(bench)
         for deaf in ("names", "bytes"):
             would_notice(bench, CASES[1], deaf, rng)
     return tally.report()
