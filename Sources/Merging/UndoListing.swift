@@ -4,12 +4,15 @@ import Problems
 import Safetensors
 
 /// What lies in a base's directory besides its weights, and how much of that a record holds.
-struct UndoListing {
+package struct UndoListing {
     struct Item {
         let path: String
         let source: any ByteSource
         var isAside = false
     }
+
+    /// The directory in a model where the state of its swaps may lie: no part of it, and just being written to.
+    package static let swapStateName = ".adapterkit-swap"
 
     /// Paths of files that are kept in another way.
     let apart: Set<String>
@@ -18,7 +21,7 @@ struct UndoListing {
     private(set) var directories: [String] = []
     private(set) var notes: [Problem] = []
 
-    init(apart: Set<String>) { self.apart = apart }
+    init(apart: Set<String>) { self.apart = apart.union([Self.swapStateName]) }
 
     mutating func collect(_ base: Checkpoint) throws(Problem) {
         if let folder = base.directory { return try collect(folder, "", []) }

@@ -133,6 +133,8 @@ struct Exchange {
         let model = try place.model()
         let (holder, name) = try directory.place(of: next, making: false)
         let (oldHolder, oldName) = try directory.place(of: old, making: true)
+        // With neither, all was moved already: the model's files are the new ones, and must not get names among the old.
+        guard directory.has(Self.movingName) || holder.has(name) else { return }
         if !directory.has(Self.movingName) {
             try oldHolder.makeDirectory(oldName)
             let target = try oldHolder.openDirectory(oldName, follow: false)
@@ -161,6 +163,7 @@ struct Exchange {
             try from.makeDurable()
         }
         try holder.removeAll(name)
+        try holder.makeDurable()
         try directory.removeFile(Self.movingName)
     }
 

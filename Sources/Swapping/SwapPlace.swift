@@ -1,4 +1,5 @@
 import Files
+import Merging
 import Problems
 
 /// Where a model and the state of its swaps are.
@@ -15,7 +16,7 @@ final class SwapPlace: Sendable {
     /// Whether the state is inside the model's directory, so that files must be exchanged one by one.
     let isInside: Bool
 
-    static let insideName = ".adapterkit-swap"
+    static let insideName = UndoListing.swapStateName
     static let stateName = "state.json"
     static let journalName = "journal.json"
     static let undoName = "undo"

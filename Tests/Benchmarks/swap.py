@@ -28,7 +28,7 @@ class Bench:
     """The inputs, the tools, and what is measured with them."""
 
     def __init__(self, options):
-        self.base, self.bin, self.runs = options.directory / "base", options.bin.resolve(), options.runs
+        self.base, self.bin, self.runs = (options.directory / "base").resolve(), options.bin.resolve(), options.runs
         self.adapter, self.other = options.directory / "rank-16", options.directory / "rank-16-other"
         self.work = options.directory / "swap-bench"
         self.out, self.undo, self.model = self.work / "out", self.work / "undo", self.work / "model"

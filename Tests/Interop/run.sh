@@ -9,6 +9,16 @@ skip() {
     exit 0
 }
 
+mode=--quick
+all=
+[ "${ADAPTERKIT_INTEROP:-}" = full ] && mode= && all=--full
+
+# Crashes need strace, but none of the libraries.
+if command -v python3 >/dev/null 2>&1; then
+    command -v strace >/dev/null 2>&1 || (. Tests/setup.sh && install strace) || true
+    python3 Tests/Interop/crash.py --bin "$bin" $mode
+fi
+
 python=${ADAPTERKIT_PYTHON:-}
 if [ -z "$python" ]; then
     . Tests/setup.sh
@@ -26,12 +36,10 @@ if [ -z "$python" ]; then
         touch "$venv/complete"
     fi
 fi
-mode=--quick
-all=
-[ "${ADAPTERKIT_INTEROP:-}" = full ] && mode= && all=--full
 "$python" -W ignore Tests/Interop/run.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
 "$python" -W ignore Tests/Interop/combine.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/extract.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/archive.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/serving.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/swap.py --bin "$bin" $mode
