@@ -34,3 +34,4 @@ all=
 "$python" -W ignore Tests/Interop/combine.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/extract.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/archive.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/undo.py --bin "$bin" $mode
