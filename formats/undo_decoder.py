@@ -93,10 +93,12 @@ def delta(name, shape, adapters, there):
         mine = {n: t for n, t in held.items() if modules([n]) == {module}}
         keys = ("use_dora", "rank_pattern", "alpha_pattern", "target_parameters", "modules_to_save", "trainable_token_indices")
         plain = not any(config.get(k) for k in keys) and config.get("bias", "none") == "none"
-        if not plain or len(shape) != 2 or len(mine) not in (0, 2) or any("lora_" not in n for n in held):
+        if not plain or any("lora_" not in n for n in held):
             raise Beyond(name)
         if not mine:
             continue
+        if len(shape) != 2 or len(mine) != 2:
+            raise Beyond(name)
         a, b = (next(t for n, t in mine.items() if f".lora_{half}." in n) for half in "AB")
         right, left = (widen(t[2], t[0]).reshape(t[1]) for t in (a, b))
         rank, alpha = config["r"], float(config["lora_alpha"])

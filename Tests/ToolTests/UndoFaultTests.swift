@@ -4,7 +4,7 @@ import Testing
 /// Merging with a record, and taking a merge back, fail or die at any change of the file system without leaving half of anything.
 @Suite struct UndoFaultTests {
     /// What is asked for.
-    enum Way: String { case merge, mergeForce, mergeFile, unmerge, unmergeForce }
+    enum Way: String { case merge, mergeForce, unmerge, unmergeForce }
 
     /// One run whose every system call is made to fail in turn.
     private struct Subject: FaultSubject {
@@ -23,24 +23,21 @@ import Testing
             scratch = try Scratch()
             try scratch.directory("inputs")
             var (base, adapter) = try Pair().write(in: scratch)
-            base = try scratch.copy(base, as: "inputs/base") + (way.isFile ? "/model.safetensors" : "")
+            base = try scratch.copy(base, as: "inputs/base")
             adapter = try scratch.copy(adapter, as: "inputs/adapter")
-            if !way.isFile {
-                try scratch.write("inputs/base/deep/file", "x")
-                try scratch.directory("inputs/base/deep/nothing")
-            }
+            try scratch.write("inputs/base/deep/file", "x")
+            try scratch.directory("inputs/base/deep/nothing")
             let made = way.isMerge ? "good" : "inputs/merged"
             let undo = way.isMerge ? "undo" : "inputs/undo"
-            let suffix = way.isFile ? ".safetensors" : ""
             let answer = Tools.run(
-                "adapter-merge", [base, adapter, "-o", scratch(made + suffix), "--undo", scratch(undo)])
+                "adapter-merge", [base, adapter, "-o", scratch(made), "--undo", scratch(undo)])
             try #require(answer.status == 0, "\(answer.err)")
             (record, oldRecord) = (try bytes(of: scratch(undo)), Array("an old record".utf8))
             if way.isMerge {
                 arguments = [base, adapter]
-                good = contents(of: scratch(made + suffix))
+                good = contents(of: scratch(made))
             } else {
-                arguments = [scratch(made + suffix), "--undo", scratch(undo)]
+                arguments = [scratch(made), "--undo", scratch(undo)]
                 good = contents(of: base)
             }
             inputs = contents(of: scratch("inputs"))
@@ -52,8 +49,8 @@ import Testing
         }
 
         var tool: String { way.isMerge ? "adapter-merge" : "adapter-unmerge" }
-        var output: String { scratch("work/out" + (way.isFile ? ".safetensors" : "")) }
-        var ownNames: Set<String> { ["out", "out.safetensors", "out.undo"] }
+        var output: String { scratch("work/out") }
+        var ownNames: Set<String> { ["out", "out.undo"] }
         var changes: [String] {
             ["mkdir", "create", "allocate", "write", "sync", "rename"] + (way.isMerge ? ["copy"] : [])
         }
@@ -87,13 +84,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [Way.merge, .mergeForce, .mergeFile, .unmerge]) func failure(_ way: Way) throws {
-        // The kind of error makes no difference to what is done then.
-        let name = way.isFile ? "EIO" : "ENOSPC"
-        try Subject(way).walkFailures(name, faultWords[name] ?? "")
+    @Test(arguments: [Way.merge, .mergeForce, .unmerge]) func failure(_ way: Way) throws {
+        try Subject(way).walkFailures("ENOSPC", faultWords["ENOSPC"] ?? "")
     }
 
-    @Test(arguments: [Way.merge, .mergeForce, .unmergeForce]) func killed(_ way: Way) throws {
+    @Test(arguments: [Way.mergeForce, .unmergeForce]) func killed(_ way: Way) throws {
         try Subject(way).walkKills()
     }
 
@@ -104,5 +99,4 @@ import Testing
 
 extension UndoFaultTests.Way {
     fileprivate var isMerge: Bool { rawValue.hasPrefix("merge") }
-    fileprivate var isFile: Bool { rawValue.hasSuffix("File") }
 }
