@@ -13,13 +13,15 @@ public final class StagedOutput: Sendable {
 
     /// The path that the output will have.
     public let path: String
-    private let shape: Shape
-    private let parent: Directory
-    private let name: String
-    private let stageName: String
+    let shape: Shape
+    let parent: Directory
+    let name: String
+    let stageName: String
     private let stage: Directory
-    private let replacing: Bool
-    private let finished = Atomic<Bool>(false)
+    let replacing: Bool
+    let finished = Atomic<Bool>(false)
+    /// Whether the stage holds the file that was there before.
+    let holdsOld = Atomic<Bool>(false)
     /// The files so far, so that they can be removed even where no descriptor is left to list them with.
     private let created = Mutex<[String]>([])
     /// Directories within a directory output, by path.
@@ -201,7 +203,10 @@ public final class StagedOutput: Sendable {
     ///
     /// - Parameter syncsAll: whether files were finished without waiting for the disk, since there are many: then the
     ///   whole file system is made durable at once.
-    public func commit(syncsAll: Bool = false) throws(Problem) {
+    public func commit(syncsAll: Bool = false) throws(Problem) { try commit(syncsAll: syncsAll, keepsOld: false) }
+
+    /// - Parameter keepsOld: whether a file that is replaced stays in the stage.
+    func commit(syncsAll: Bool, keepsOld: Bool) throws(Problem) {
         if syncsAll {
             let code = System.syncAll(stage.descriptor.raw)
             guard code >= 0 else { throw SystemErrors.problem(-code, "make durable", path) }
@@ -211,7 +216,7 @@ public final class StagedOutput: Sendable {
         try stage.sync()
         switch shape {
         case .directory: try commitDirectory()
-        case .file: try commitFile()
+        case .file: try commitFile(keepsOld: keepsOld)
         }
         try parent.sync()
     }
@@ -243,31 +248,8 @@ public final class StagedOutput: Sendable {
                     hint: "remove it yourself, or choose another name")
             }
         }
-        guard code >= 0 else {
-            throw SystemErrors.problem(-code, "give the finished output its name", path, output: true)
-        }
+        guard code >= 0 else { throw unnamed(code) }
         finished.store(true, ordering: .relaxed)
-    }
-
-    private func commitFile() throws(Problem) {
-        let inside = "\(stageName)/\(name)"
-        var code = replacing ? -Int(EEXIST) : System.renameNew(inside, name, in: parent.descriptor.raw)
-        if code == -Int(EINVAL) || code == -Int(ENOSYS) {
-            code =
-                Directory.kind(of: path) == nil ? System.rename(inside, name, in: parent.descriptor.raw) : -Int(EEXIST)
-        }
-        if code == -Int(EEXIST), replacing { code = System.rename(inside, name, in: parent.descriptor.raw) }
-        guard code >= 0 else {
-            throw SystemErrors.problem(-code, "give the finished output its name", path, output: true)
-        }
-        finished.store(true, ordering: .relaxed)
-        Self.removeTree(stageName, in: parent)
-    }
-
-    /// Takes back a file that was committed, where what it belongs to could not be.
-    public func retract() {
-        guard shape == .file, finished.load(ordering: .relaxed) else { return }
-        _ = System.remove(name, in: parent.descriptor.raw, isDirectory: false)
     }
 
     /// Removes what was written so far; after `commit` it does nothing.
@@ -371,7 +353,7 @@ public final class StagedOutput: Sendable {
     }
 
     /// Removes a directory with all that is in it; what cannot be removed stays for the next run.
-    private static func removeTree(_ name: String, in parent: Directory) {
+    static func removeTree(_ name: String, in parent: Directory) {
         if let directory = try? Directory(name: name, in: parent.descriptor.raw, path: "", follow: false),
             let entries = try? directory.entries()
         {

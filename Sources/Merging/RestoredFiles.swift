@@ -100,7 +100,7 @@ public final class RestoredFile: ByteSource {
                     throw Problem(
                         .incompatible, "not-the-merge", file: source.path,
                         "has \(source.size) bytes, but the base's file, which the merge copied, had \(part.size)",
-                        hint: "it was changed since the merge: put the old one back")
+                        hint: "it was changed since, or '\(base.record.path)' is the record of another merge")
                 }
                 return source
             })

@@ -107,13 +107,13 @@ extension UndoDirectory {
                     ("held", .bool(input.isHeld)),
                 ]))
         }
-        let document = JSONObject([
+        var document = JSONObject([
             ("adapters", .array(adapters)), ("base", .string(base)),
             ("dtype", dtype.map { .string($0.rawValue) } ?? .null), ("index", index.map(JSONValue.string) ?? .null),
             ("is_file", .bool(isFile)), ("directories", .array(directories.map(JSONValue.string))),
-            ("linked", .array(linked.map(JSONValue.string))),
             ("files", .array(files.map(Self.value))),
         ])
+        if !linked.isEmpty { document["linked"] = .array(linked.map(JSONValue.string)) }
         return Array(JSONValue.object(document).encoded().utf8)
     }
 
@@ -137,7 +137,7 @@ extension UndoDirectory {
     init(_ text: [UInt8], streams: Int) throws(Problem) {
         guard let document = try JSONValue.parse(text).object, let base = document["base"]?.string,
             let inputs = document["adapters"]?.array, let files = document["files"]?.array,
-            let directories = document["directories"]?.array, let linked = document["linked"]?.array,
+            let directories = document["directories"]?.array,
             let isFile = document["is_file"]?.bool
         else { throw UndoFormat.damaged("has a directory that is none") }
         self.base = base
@@ -152,7 +152,7 @@ extension UndoDirectory {
         }
         self.inputs = try inputs.map { (value) throws(Problem) in try Self.input(value) }
         self.directories = try Self.names(directories)
-        self.linked = try Self.names(linked)
+        self.linked = try Self.names(document["linked"]?.array ?? [])
         self.files = try files.map { (value) throws(Problem) in try Self.file(value, streams) }
         try checkPaths()
     }

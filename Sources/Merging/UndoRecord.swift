@@ -98,6 +98,12 @@ public final class UndoRecord: Sendable {
     public var restoredSize: Int { directory.files.reduce(0) { $0 + ($1.isAside ? 0 : $1.size) } }
     /// Paths of files that base and merged model share; they are not in the record.
     public var linkedPaths: [String] { directory.linked }
+    /// Paths of what it restores, if that is more than a flat directory; a base like that may be replaced by itself.
+    public var nestedPaths: Set<String>? {
+        let paths = directory.files.filter { !$0.isAside }.map(\.path)
+        let isFlat = directory.directories.isEmpty && !paths.contains { $0.contains("/") }
+        return isFile || isFlat ? nil : Set(paths)
+    }
     /// Bytes of the record.
     public var size: Int { file.size }
 

@@ -108,6 +108,9 @@ enum MergeTool {
         if let undo = arguments.value("undo") {
             try requireSeparate(output: undo, from: [base] + operands.map(\.path))
             try requireApart(report: undo, output: path, what: "undo record")
+            if let report = arguments.value("report") {
+                try requireApart(report: report, output: undo, what: "report")
+            }
         } else if arguments.flag("undo-by-name") {
             throw Problem(
                 .usage, "no-undo", "--undo-by-name says what goes into an undo record, but none is written",
@@ -181,12 +184,7 @@ enum MergeTool {
             allowed: Set(arguments.values("allow")))
         let isBroken = ProblemList(summary.warnings).hasErrors
         if !isBroken {
-            // The record first: there is never a merge that cannot be taken back, though it was asked for.
-            try record?.commit()
-            do throws(Problem) { try output.commit() } catch {
-                if !force { record?.retract() }
-                throw error
-            }
+            if let record { try StagedOutput.commit(record, then: output) } else { try output.commit() }
         }
         summary.undo = zip(record.map { [$0.path] } ?? [], kept.map { [$0.size] } ?? []).first { _ in true }
         progress.finish()

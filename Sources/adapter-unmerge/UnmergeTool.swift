@@ -80,7 +80,9 @@ enum UnmergeTool {
         try record.check()
         let base = try RestoredBase(record, merged: model, adapters: adapters.map { try Adapter(path: $0) })
         let output = try path.map {
-            try StagedOutput(path: $0, shape: record.isFile ? .file : .directory, replacing: arguments.flag("force"))
+            try StagedOutput(
+                path: $0, shape: record.isFile ? .file : .directory, replacing: arguments.flag("force"),
+                replaceable: record.nestedPaths)
         }
         if let output { try requireSpace(record, output) }
         let progress = Progress(
@@ -108,7 +110,8 @@ enum UnmergeTool {
         try StagedOutput.split(path)
         try requireSeparate(output: path, from: inputs)
         try StagedOutput.checkPlace(
-            path: path, shape: record.isFile ? .file : .directory, replacing: arguments.flag("force"))
+            path: path, shape: record.isFile ? .file : .directory, replacing: arguments.flag("force"),
+            replaceable: record.nestedPaths)
     }
 
     private static func requireSpace(_ record: UndoRecord, _ output: StagedOutput) throws {

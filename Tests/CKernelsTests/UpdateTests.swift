@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// A case for `ak_update16`.
-private struct Update {
+struct Update {
     var grid: Grid
     var rows: Int
     var cols: Int
@@ -62,7 +62,7 @@ private struct Update {
 }
 
 extension KernelTests {
-    private func update(
+    func update(
         _ grid: Grid, _ rows: Int, _ cols: Int, _ r: Int, ratio: Double, scale: Double = 0.02, _ random: inout Random
     ) -> Update {
         let factor = ratio * scale / Double(max(r, 1)).squareRoot()

@@ -43,3 +43,4 @@ fi
 "$python" -W ignore Tests/Interop/archive.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/serving.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/swap.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/undo.py --bin "$bin" $mode
