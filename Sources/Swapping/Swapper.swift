@@ -56,6 +56,8 @@ public final class Swapper: Sendable {
     let place: SwapPlace
     let directory: Directory
     private let lock: ExclusiveLock
+    /// Whether the directory of the state goes again at the end.
+    private let isPassing: Bool
     let options: SwapOptions
     let callbacks: SwapCallbacks
 
@@ -70,6 +72,8 @@ public final class Swapper: Sendable {
         place = try SwapPlace(path)
         self.options = options
         self.callbacks = callbacks
+        let isNew = try place.state() == nil
+        isPassing = options.isDryRun && isNew
         directory = try place.makeState()
         let holder = "\(command), process \(ExclusiveLock.processNumber), since \(timestamp())"
         guard let lock = try ExclusiveLock(SwapPlace.lockName, in: directory, holder: holder) else {
@@ -81,7 +85,14 @@ public final class Swapper: Sendable {
         self.lock = lock
         guard !recovering else { return }
         if directory.has(SwapPlace.journalName) { throw Self.interrupted(path) }
-        if !options.isDryRun { try Exchange.sweep(directory) }
+        if !options.isDryRun { try Exchange.sweep(directory, state()) }
+    }
+
+    deinit {
+        // To say what would be done leaves nothing behind; the lock is held until it is gone.
+        guard isPassing else { return }
+        try? directory.removeFile(SwapPlace.lockName)
+        try? place.removeState()
     }
 
     static func interrupted(_ path: String) -> Problem {
@@ -109,7 +120,7 @@ public final class Swapper: Sendable {
     /// - Returns: whether there was one, and whether it was finished.
     public func recover() throws(Problem) -> (found: Bool, finished: Bool) {
         guard let exchange = try Exchange.interrupted(directory) else {
-            try Exchange.sweep(directory)
+            try Exchange.sweep(directory, state())
             return (false, false)
         }
         let number = place.parent.identity(of: place.name)?.number
@@ -123,7 +134,7 @@ public final class Swapper: Sendable {
                 "is another directory than the two that the interrupted swap was about",
                 hint: "put the model's directory back to its place, and try again")
         }
-        try exchange.takeBack(directory)
+        try exchange.takeBack(directory, state())
         return (true, false)
     }
 
