@@ -43,6 +43,16 @@ extension Directory {
         return length > 0 && room[0] != CChar(UInt8(ascii: "/"))
     }
 
+    /// What a relative symbolic link would lead to if its directory were `path` (empty, or with a slash at its end) below
+    /// another one; `nil` if that is no file.
+    package func stamp(ofLink name: String, at path: String, below other: Directory) -> FileStamp? {
+        var room = [CChar](repeating: 0, count: 4096)
+        let length = System.retrying { unsafe readlinkat(descriptor.raw, name, &room, room.count) }
+        guard length > 0, length < room.count else { return nil }
+        let target = String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return FileStamp.of(path + target, in: other)
+    }
+
     /// Gives a file of this directory a name in another one, or where that cannot be, copies it there, durably.
     package func link(_ name: String, to target: Directory, as newName: String) throws(Problem) {
         let code = System.link(name, in: descriptor.raw, newName, in: target.descriptor.raw)
@@ -89,8 +99,7 @@ extension Directory {
         guard has(name) else { return }
         if let inner = try? Directory(name: name, in: descriptor.raw, path: path(of: name), follow: false) {
             for entry in try inner.entries() { try inner.removeAll(entry.name) }
-            let code = System.remove(name, in: descriptor.raw, isDirectory: true)
-            guard code >= 0 else { throw SystemErrors.problem(-code, "remove", path(of: name), output: true) }
+            try removeDirectory(name)
         } else {
             try removeFile(name)
         }
@@ -156,6 +165,12 @@ package struct FileStamp: Sendable, Equatable {
         return FileStamp(status)
     }
 
+    /// Of an open file.
+    static func of(_ descriptor: borrowing Descriptor) -> FileStamp? {
+        var status = stat()
+        return System.status(of: descriptor.raw, &status) >= 0 ? FileStamp(status) : nil
+    }
+
     /// Whether two names lead to the same file, unchanged.
     package var text: String { "\(size) \(modified) \(inode)" }
 }
@@ -197,15 +212,20 @@ package final class ExclusiveLock: Sendable {
         let result = System.open(name, in: directory.descriptor.raw, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o666)
         guard result >= 0 else { throw SystemErrors.problem(-result, "open", directory.path(of: name), output: true) }
         descriptor = Descriptor(result)
-        guard flock(descriptor.raw, LOCK_EX | LOCK_NB) == 0 else {
+        var tries = 0
+        while flock(descriptor.raw, LOCK_EX | LOCK_NB) != 0 {
             let code = errno
-            if code == EWOULDBLOCK { return nil }
-            throw SystemErrors.problem(Int(code), "lock", directory.path(of: name), output: true)
+            tries += 1
+            guard code == EWOULDBLOCK else {
+                throw SystemErrors.problem(Int(code), "lock", directory.path(of: name), output: true)
+            }
+            // Whoever only asks for the holder shares the lock for a moment; that is no reason to refuse anything.
+            guard tries < 1000, flock(descriptor.raw, LOCK_SH | LOCK_NB) == 0 else { return nil }
+            _ = flock(descriptor.raw, LOCK_UN)
+            usleep(1000)
         }
-        // Whoever had it may have removed the file meanwhile; then it locks nothing.
-        var status = stat()
-        let found = System.status(of: descriptor.raw, &status)
-        guard found >= 0, directory.identity(of: name) == FileIdentity(status) else { return nil }
+        // The file may have been removed, with its directory, between opening and locking it.
+        guard FileStamp.of(name, in: directory)?.inode == FileStamp.of(descriptor)?.inode else { return nil }
         let text = Array((holder + "\n").utf8)
         _ = ftruncate(descriptor.raw, 0)
         _ = unsafe text.withUnsafeBytes { unsafe pwrite(descriptor.raw, $0.baseAddress, $0.count, 0) }

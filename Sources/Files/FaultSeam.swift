@@ -6,6 +6,7 @@
     ///
     /// `ADAPTERKIT_FAULT=write:3:ENOSPC` fails the third write with "no space left", `any:7:KILL` kills the process just
     /// before its seventh change of the file system. The tests walk through all values until a run succeeds.
+    /// `ADAPTERKIT_NO_EXCHANGE=1` besides makes a file system of one that cannot exchange two names.
     final class FaultSeam: Sendable {
         static let shared = FaultSeam()
 
@@ -13,6 +14,8 @@
         private let target: Int
         private let action: Action
         private let count = Atomic<Int>(0)
+        /// Whether two names can be exchanged here.
+        let canExchange = unsafe getenv("ADAPTERKIT_NO_EXCHANGE") == nil
 
         private enum Action: Sendable {
             case fail(Int32), kill, interrupt

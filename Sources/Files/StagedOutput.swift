@@ -155,8 +155,9 @@ public final class StagedOutput: Sendable {
                 guard Directory.checkComponent(part) else { throw Self.unsafe(parts.joined(separator: "/")) }
                 path += path.isEmpty ? part : "/" + part
                 if !known.contains(path) {
+                    // It is there already where files were put into the stage in another way.
                     let code = System.makeDirectory(part, in: place.descriptor.raw)
-                    guard code >= 0 else {
+                    guard code >= 0 || code == -Int(EEXIST) else {
                         throw SystemErrors.problem(-code, "make the directory", "\(self.path)/\(path)", output: true)
                     }
                     known.insert(path)

@@ -82,7 +82,7 @@ enum System {
     }
 
     static func exchange(_ from: String, _ to: String, in directory: Int32) -> Int {
-        mutating(.rename) { unsafe ak_rename_exchange(directory, from, directory, to) }
+        exchange(from, in: directory, to, in: directory)
     }
 
     static func rename(_ from: String, _ to: String, in directory: Int32) -> Int {
@@ -91,7 +91,10 @@ enum System {
 
     /// The same between two directories.
     static func exchange(_ from: String, in source: Int32, _ to: String, in target: Int32) -> Int {
-        mutating(.rename) { unsafe ak_rename_exchange(source, from, target, to) }
+        #if FAULT_SEAM
+            if !FaultSeam.shared.canExchange { return -Int(EINVAL) }
+        #endif
+        return mutating(.rename) { unsafe ak_rename_exchange(source, from, target, to) }
     }
 
     static func rename(_ from: String, in source: Int32, _ to: String, in target: Int32) -> Int {

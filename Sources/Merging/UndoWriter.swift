@@ -35,6 +35,8 @@ public final class UndoWriter: Sendable {
     private let holdsAdapters: Bool
     /// Files that the merged model shares with the base.
     private let linked: Set<String>
+    /// What lies in the base's directory and is no part of it.
+    private let foreign: Set<String>
     private let state: Mutex<State>
 
     /// Prepares to write the record of `plan` into `output`.
@@ -42,11 +44,14 @@ public final class UndoWriter: Sendable {
     /// - Parameters:
     ///   - holdsAdapters: whether the adapters go into the record; if not, it names them by digest.
     ///   - linked: paths of files that are the same in base and merged model, as one file with two names; they are only named.
+    ///   - foreign: names in the base's directory that are no part of it.
     public init(
-        _ plan: MergePlan, output: StagedOutput, holdsAdapters: Bool = true, linked: Set<String> = []
+        _ plan: MergePlan, output: StagedOutput, holdsAdapters: Bool = true, linked: Set<String> = [],
+        foreign: Set<String> = []
     ) throws(Problem) {
         self.plan = plan
         self.linked = linked
+        self.foreign = foreign
         self.output = output
         self.holdsAdapters = holdsAdapters
         file = try output.createGrowing(lastComponent(of: output.path))
@@ -189,7 +194,7 @@ public final class UndoWriter: Sendable {
             files.append((file, head.units, at))
         }
         directory.linked = linked.sorted()
-        var listing = UndoListing(apart: Set(plan.base.shards.map(\.name)).union(linked))
+        var listing = UndoListing(apart: Set(plan.base.shards.map(\.name)).union(linked).union(foreign))
         try listing.collect(plan.base)
         for item in listing.files {
             let other = (try? documents?.file(at: item.path)) ?? nil

@@ -53,11 +53,14 @@ struct Exchange {
         if isByFile {
             try directory.write(text, as: SwapPlace.journalName)
             try moveFiles(place, directory)
-        } else if place.parent.identity(of: place.name)?.number == liveNumber {
+        } else {
             let (holder, name) = try directory.place(of: next, making: false)
-            guard try holder.exchange(name, with: place.name, in: place.parent) else {
-                return try byFile().advance(place, directory)
+            if place.parent.identity(of: place.name)?.number == liveNumber {
+                guard try holder.exchange(name, with: place.name, in: place.parent) else {
+                    return try byFile().advance(place, directory)
+                }
             }
+            // Also where it was done before a stop: nothing says that it had come to the disk.
             try place.parent.makeDurable()
             try holder.makeDurable()
         }
@@ -69,7 +72,6 @@ struct Exchange {
     private func putAway(_ directory: Directory) throws(Problem) {
         let (holder, name) = try directory.place(of: next, making: false)
         guard !isByFile, holder.identity(of: name)?.number == liveNumber else { return }
-        try directory.makeDirectory(SwapPlace.keptName)
         let (target, newName) = try directory.place(of: old, making: true)
         try target.removeAll(newName)
         try holder.move(name, to: target, as: newName)
@@ -88,7 +90,7 @@ struct Exchange {
         try directory.write(Array(state.value.encoded(indent: 1).utf8), as: SwapPlace.stateName)
         try directory.removeFile(SwapPlace.journalName)
         try directory.makeDurable()
-        try Self.sweep(directory)
+        try Self.sweep(directory, state)
     }
 
     /// Whether files are exchanged one by one, so that the directory's identity says nothing.
@@ -98,31 +100,27 @@ struct Exchange {
     }
 
     /// Forgets what was made for an exchange that did not take place.
-    func takeBack(_ directory: Directory) throws(Problem) {
+    func takeBack(_ directory: Directory, _ before: SwapState?) throws(Problem) {
         try directory.removeFile(SwapPlace.journalName)
         try directory.makeDurable()
-        try Self.sweep(directory)
+        try Self.sweep(directory, before)
     }
 
-    /// Removes what no state speaks of: what was interrupted leaves files that may be as large as the model.
-    ///
-    /// Only for who holds the lock, and where no journal is left.
-    static func sweep(_ directory: Directory) throws(Problem) {
-        let scraps: Set<String> = [SwapPlace.oldName, SwapPlace.nextName, SwapPlace.nextUndoName, movingName]
-        for name in try directory.entries().map(\.name) {
-            // The others are stages, and documents that were not written to the end.
-            let isUnfinished = name.hasPrefix(".") && name.hasSuffix(".partial")
-            if scraps.contains(name) || isUnfinished { try directory.removeAll(name) }
+    /// Removes what the state does not speak of: what was interrupted left it.
+    static func sweep(_ directory: Directory, _ state: SwapState?) throws(Problem) {
+        for name in [SwapPlace.oldName, SwapPlace.nextName] { try directory.removeAll(name) }
+        for name in [SwapPlace.nextUndoName, movingName] { try directory.removeFile(name) }
+        for entry in try directory.entries() where entry.name.hasPrefix(".") && entry.name.hasSuffix(".partial") {
+            try directory.removeAll(entry.name)
         }
-        // Without a state nobody knows what is needed.
-        guard let document = try? directory.document(SwapPlace.stateName),
-            let state = try? SwapState(document, file: directory.path(of: SwapPlace.stateName))
-        else { return }
+        // Without a state there is no telling what records and generations are good for, so they stay.
+        guard let state else { return }
         if !state.hasUndo { try directory.removeFile(SwapPlace.undoName) }
         guard directory.has(SwapPlace.keptName) else { return }
+        if state.kept.isEmpty { return try directory.removeAll(SwapPlace.keptName) }
         let kept = try directory.openDirectory(SwapPlace.keptName, follow: false)
         let known = Set(state.kept.map(\.id))
-        for name in try kept.entries().map(\.name) where !known.contains(name) { try kept.removeAll(name) }
+        for entry in try kept.entries() where !known.contains(entry.name) { try kept.removeAll(entry.name) }
     }
 
     // MARK: File by file
@@ -133,12 +131,14 @@ struct Exchange {
         let model = try place.model()
         let (holder, name) = try directory.place(of: next, making: false)
         let (oldHolder, oldName) = try directory.place(of: old, making: true)
-        // With neither, all was moved already: the model's files are the new ones, and must not get names among the old.
+        // It is the last to go; without it, and without what is new, all was moved before a stop.
         guard directory.has(Self.movingName) || holder.has(name) else { return }
+        try oldHolder.makeDirectory(oldName)
+        let target = try oldHolder.openDirectory(oldName, follow: false)
         if !directory.has(Self.movingName) {
-            try oldHolder.makeDirectory(oldName)
-            let target = try oldHolder.openDirectory(oldName, follow: false)
-            for file in try FileListing(model).files {
+            let listing = try FileListing(model)
+            for path in listing.emptyDirectories { _ = try target.place(of: path + "/-", making: true) }
+            for file in listing.files {
                 let (from, fromName) = try model.place(of: file.path, making: false)
                 let (to, toName) = try target.place(of: file.path, making: true)
                 if !to.has(toName) { try from.link(fromName, to: to, as: toName) }
@@ -149,7 +149,7 @@ struct Exchange {
         }
         if holder.has(name) {
             let source = try holder.openDirectory(name, follow: false)
-            for path in Self.ordered(try FileListing(source).files.map(\.path)) {
+            for path in Self.ordered(try FileListing(source, standing: model).files.map(\.path)) {
                 let (from, fromName) = try source.place(of: path, making: false)
                 let (to, toName) = try model.place(of: path, making: true)
                 try from.move(fromName, to: to, as: toName)
@@ -157,7 +157,9 @@ struct Exchange {
             }
         }
         let wanted = Set(state.live.files.map(\.path))
-        for file in try FileListing(model).files where !wanted.contains(file.path) {
+        // What else came in after a stop is not ours to remove.
+        let former = Set(try FileListing(target, standing: model).files.map(\.path))
+        for file in try FileListing(model).files where !wanted.contains(file.path) && former.contains(file.path) {
             let (from, fromName) = try model.place(of: file.path, making: false)
             try from.removeFile(fromName)
             try from.makeDurable()

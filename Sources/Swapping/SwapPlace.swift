@@ -62,12 +62,6 @@ final class SwapPlace: Sendable {
         Directory.kind(of: statePath) == .directory ? try Directory(path: statePath) : nil
     }
 
-    /// Removes the directory of the state, if nothing is in it.
-    func removeState() throws(Problem) {
-        let (holder, name) = isInside ? (try model(), Self.insideName) : (parent, Self.besideName(self.name))
-        try holder.removeDirectory(name)
-    }
-
     /// The directory of the state, made if there is none.
     func makeState() throws(Problem) -> Directory {
         if let found = try state() { return found }
@@ -75,6 +69,12 @@ final class SwapPlace: Sendable {
         try place.makeDirectory(name)
         try place.makeDurable()
         return try Directory(path: statePath)
+    }
+
+    /// Removes the directory of the state, if nothing is in it.
+    func removeState() throws(Problem) {
+        let (place, name) = isInside ? (try model(), Self.insideName) : (parent, Self.besideName(self.name))
+        try place.removeDirectory(name)
     }
 }
 
@@ -89,8 +89,11 @@ struct FileListing {
     private(set) var emptyDirectories: [String] = []
     /// Whether any name is a symbolic link that is relative, and would lead elsewhere from another place.
     private(set) var hasRelativeLinks = false
+    private let standing: Directory?
 
-    init(_ root: Directory) throws(Problem) {
+    /// - Parameter standing: where the directory is going to be, if relative links in it are meant from there.
+    init(_ root: Directory, standing: Directory? = nil) throws(Problem) {
+        self.standing = standing
         try collect(root, "")
         files.sort { Array($0.path.utf8).lexicographicallyPrecedes(Array($1.path.utf8)) }
     }
@@ -99,7 +102,13 @@ struct FileListing {
         let entries = try directory.entries()
         if entries.isEmpty && !prefix.isEmpty { emptyDirectories.append(String(prefix.dropLast())) }
         for entry in entries where !(prefix.isEmpty && entry.name == SwapPlace.insideName) {
-            if directory.isRelativeLink(entry.name) { hasRelativeLinks = true }
+            if directory.isRelativeLink(entry.name) {
+                hasRelativeLinks = true
+                if let standing, let stamp = directory.stamp(ofLink: entry.name, at: prefix, below: standing) {
+                    files.append(Entry(path: prefix + entry.name, stamp: stamp))
+                    continue
+                }
+            }
             switch entry.kind {
             case .directory:
                 guard prefix.utf8.count < 4000, let inner = try? directory.openDirectory(entry.name, follow: false)

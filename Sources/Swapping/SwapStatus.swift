@@ -101,12 +101,16 @@ public struct SwapStatus: Sendable {
         let total = roots.reduce(0) { $0 + $1.2.files.reduce(0) { $0 + $1.stamp.size } }
         for (path, root, generation) in roots {
             let changes = try FileChanges(root, generation)
-            if generation.id == state.live.id {
-                // Where only times differ, the bytes decide.
-                if try !changes.isEmpty && changes.confirmed(root, generation, threads: threads, { _ in }) == nil {
-                    problems += changes.problems(place, state)
-                }
-            } else if !changes.isEmpty {
+            // New stamps on the same bytes, as after a copy, are no change, as for a swap.
+            var isSame = changes.isEmpty
+            if !isSame {
+                isSame = try changes.confirmed(root, generation, threads: threads) { progress($0, total) } != nil
+            }
+            if isSame {
+                // Nothing to tell.
+            } else if generation.id == state.live.id {
+                problems += changes.problems(place, state)
+            } else {
                 problems.append(
                     Problem(
                         .incompatible, "foreign-change", file: path,

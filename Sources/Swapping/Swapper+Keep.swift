@@ -46,7 +46,7 @@ extension Swapper {
     /// The base in a directory: its digests are those that it had from the start.
     private func baseGeneration(in path: String, _ state: SwapState) throws -> Generation {
         let digests = Dictionary(state.baseFiles.map { ($0.path, $0.digest) }) { first, _ in first }
-        let files = try FileListing(Directory(path: path)).files.map { file throws(Problem) in
+        let files = try FileListing(Directory(path: path), standing: place.model()).files.map { file throws(Problem) in
             guard let digest = digests[file.path] else {
                 throw Problem(
                     .internalFault, "restored-more", file: "\(path)/\(file.path)", "was not in the base that was there")
@@ -81,6 +81,23 @@ extension Swapper {
         try directory.removeFile(SwapPlace.undoName)
     }
 
+    /// A generation that is kept, with its stamps as they are, if its bytes are those that it was kept with.
+    func intact(_ kept: Generation) throws -> (root: Directory, generation: Generation) {
+        let root = try Directory(path: keptPath(kept.id))
+        let changes = try FileChanges(root, kept)
+        if changes.isEmpty { return (root, kept) }
+        if let same = try changes.confirmed(root, kept, threads: options.threads, countdown("checking", 0)) {
+            return (root, same)
+        }
+        let first = (changes.changed + changes.missing + changes.added)[0]
+        throw Problem(
+            .incompatible, "foreign-change", file: root.path,
+            "holds a generation that was changed by something else: \(first)",
+            hint: kept.isBase
+                ? "put the file back as it was"
+                : "forget it, and it is merged anew: adapter-swap \(shellQuoted(place.path)) forget \(kept.id)")
+    }
+
     /// Relative links lead elsewhere from where generations are kept.
     func requireNoLinks() throws {
         guard try FileListing(place.model()).hasRelativeLinks else { return }
@@ -99,17 +116,15 @@ extension Swapper {
     }
 
     /// Takes generations out of the state until the limit holds, those first that were not used for longest.
-    func limited(_ state: inout SwapState) -> [Generation] {
-        guard let limit = options.limit else { return [] }
-        var forgotten: [Generation] = []
+    func limit(_ state: inout SwapState) {
+        guard let limit = options.limit else { return }
         while true {
             let merged = state.kept.filter { !$0.isBase }
             let others = [state.live] + state.kept.filter(\.isBase)
             guard Self.ownBytes(merged, others) > limit, let oldest = merged.min(by: { $0.used < $1.used }) else {
-                return forgotten
+                return
             }
             state.kept.removeAll { $0.id == oldest.id }
-            forgotten.append(oldest)
         }
     }
 
@@ -147,8 +162,7 @@ extension Swapper {
         if options.isDryRun || names.isEmpty { return names.sorted() }
         state.kept.removeAll { names.contains($0.id) }
         try write(state)
-        let kept = try directory.openDirectory(SwapPlace.keptName, follow: false)
-        for id in names.sorted() { try kept.removeAll(id) }
+        try Exchange.sweep(directory, state)
         return names.sorted()
     }
 }

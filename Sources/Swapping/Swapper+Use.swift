@@ -92,8 +92,8 @@ extension Swapper {
             let model = try place.model()
             return BaseSource(checkpoint: try Checkpoint.open(model), directory: model)
         }
-        if state.keptBase != nil {
-            let kept = try Directory(path: keptPath("base"))
+        if let keptBase = state.keptBase {
+            let kept = try intact(keptBase).root
             return BaseSource(checkpoint: try Checkpoint.open(kept), directory: kept)
         }
         let restored = try restoredBase()
@@ -135,7 +135,7 @@ extension Swapper {
         let record =
             keepsBase
             ? nil : try StagedOutput(path: directory.path(of: SwapPlace.nextUndoName), shape: .file, replacing: false)
-        let undo = try record.map { try UndoWriter(plan, output: $0, linked: sharing.paths) }
+        let undo = try record.map { try UndoWriter(plan, output: $0, linked: sharing.paths, foreign: [SwapPlace.insideName]) }
         let next = try Directory(path: stage.stagePath)
         try sharing.link(into: next)
         let merger = Merger(
@@ -203,7 +203,7 @@ extension Swapper {
             first, _ in first
         }
         var files: [Generation.File] = []
-        for file in try FileListing(root).files {
+        for file in try FileListing(root, standing: place.model()).files {
             var digest = digests[file.path] ?? known[file.stamp.inode]
             if digest == nil {
                 let (directory, name) = try root.place(of: file.path, making: false)
@@ -219,20 +219,10 @@ extension Swapper {
 
     /// Brings a generation that is kept into the model's place.
     private func exchange(to kept: Generation, _ state: inout SwapState) throws -> SwapOutcome {
-        let root = try Directory(path: keptPath(kept.id))
-        let changes = try FileChanges(root, kept)
-        guard changes.isEmpty else {
-            throw Problem(
-                .incompatible, "foreign-change", file: root.path,
-                "holds a generation that was changed by something else: \((changes.changed + changes.missing + changes.added)[0])",
-                hint: kept.isBase
-                    ? "put the file back as it was"
-                    : "forget it, and it is merged anew: adapter-swap \(shellQuoted(place.path)) forget \(kept.id)")
-        }
+        var next = try intact(kept).generation
         if options.isDryRun { return SwapOutcome(kind: .exchanged, written: 0, undo: nil) }
         // Without a record, the base must be there itself.
         if !kept.isBase { try keepBase(&state) }
-        var next = kept
         next.isKept = true
         state.kept.removeAll { $0.id == kept.id }
         try run(to: next, next: "\(SwapPlace.keptName)/\(kept.id)", undo: .none, &state)
@@ -251,7 +241,7 @@ extension Swapper {
         after.live = new
         after.hasUndo = undo == .new
         if stays { after.kept.append(former) }
-        let forgotten = limited(&after)
+        limit(&after)
         let holder = try directory.place(of: next, making: false)
         guard let liveNumber = place.parent.identity(of: place.name)?.number,
             let nextNumber = holder.directory.identity(of: holder.name)?.number
@@ -264,14 +254,11 @@ extension Swapper {
         } catch {
             // As long as the model is the old one, the user need not clear up.
             if place.parent.identity(of: place.name)?.number == liveNumber, !exchange.hasBegun(place, directory) {
-                try? exchange.takeBack(directory)
+                try? exchange.takeBack(directory, self.state())
             }
             throw error
         }
         state = after
-        for generation in forgotten {
-            try Directory(path: "\(place.statePath)/\(SwapPlace.keptName)").removeAll(generation.id)
-        }
     }
 }
 

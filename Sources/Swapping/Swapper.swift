@@ -85,14 +85,14 @@ public final class Swapper: Sendable {
     }
 
     deinit {
-        // Where nothing was ever swapped, nothing stays.
+        // Where nothing was ever swapped, nothing stays; the lock is held until it is gone.
         guard !directory.has(SwapPlace.stateName), !directory.has(SwapPlace.journalName) else { return }
         try? directory.removeFile(SwapPlace.lockName)
         try? place.removeState()
     }
 
     /// Removes what no state speaks of.
-    func sweep() throws(Problem) { try Exchange.sweep(directory) }
+    func sweep() throws(Problem) { try Exchange.sweep(directory, state()) }
 
     /// Does what changes the model; if that fails before the exchange, nothing of it stays.
     func cleaning<R>(_ body: () throws -> R) throws -> R {
@@ -146,7 +146,7 @@ public final class Swapper: Sendable {
                 "is another directory than the two that the interrupted swap was about",
                 hint: "put the model's directory back to its place, and try again")
         }
-        try exchange.takeBack(directory)
+        try exchange.takeBack(directory, state())
         return (true, false)
     }
 
