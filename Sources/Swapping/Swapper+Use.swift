@@ -135,7 +135,9 @@ extension Swapper {
         let record =
             keepsBase
             ? nil : try StagedOutput(path: directory.path(of: SwapPlace.nextUndoName), shape: .file, replacing: false)
-        let undo = try record.map { try UndoWriter(plan, output: $0, linked: sharing.paths, foreign: [SwapPlace.insideName]) }
+        let undo = try record.map {
+            try UndoWriter(plan, output: $0, linked: sharing.paths, foreign: [SwapPlace.insideName])
+        }
         let next = try Directory(path: stage.stagePath)
         try sharing.link(into: next)
         let merger = Merger(

@@ -1,7 +1,7 @@
 """Time taking adapters out again and changing them, as ratios to a plain merge; sizes of records; peak memory.
 
     python make_checkpoint.py DIRECTORY
-    python swap.py DIRECTORY --bin .build/release [--runs 5] [--only times sizes memory peft]
+    python swap.py DIRECTORY --bin .build/release [--runs 5] [--only sizes merges swaps kept memory peft]
 
 DIRECTORY is on the disk that is to be measured, with room for five times the checkpoint. It gets a second adapter, which
 stays there, and everything else in `swap-bench/`, which is removed. Each run comes right after a plain merge of the same
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from make_checkpoint import HIDDEN, INNER, KV, write_adapter
 
-PARTS = ("sizes", "times", "memory", "peft")
+PARTS = ("sizes", "merges", "swaps", "kept", "memory", "peft")
 
 
 class Bench:
@@ -98,8 +98,8 @@ def sizes(bench):
             )
 
 
-def times(bench):
-    """Each against a plain merge; then what takes no time."""
+def merges(bench):
+    """The record, and the way back with it, each against a plain merge."""
     bench.timed(bench.merge(bench.adapter))  # Once without counting, for the page cache.
     copy = ["sh", "-c", 'cp -r "$1" "$2" && sync -f "$2"', "sh", str(bench.base), str(bench.out)]
     bench.ratios("cp and sync", copy)
@@ -112,9 +112,16 @@ def times(bench):
     shutil.rmtree(merged)
     record.unlink()
 
+
+def uses(bench):
+    """The commands that put one adapter or the other into the model, and the one that takes it out."""
+    return [bench.swap("use", f"{adapter}:0.5") for adapter in (bench.adapter, bench.other)] + [bench.swap("base")]
+
+
+def swaps(bench):
+    """By the record, each against a plain merge."""
     bench.fresh_model()
-    first, second = (bench.swap("use", f"{adapter}:0.5") for adapter in (bench.adapter, bench.other))
-    restore = bench.swap("base")
+    first, second, restore = uses(bench)
     bench.timed(first)
     bench.ratios("swap, one adapter to another", second, first)
     bench.timed(restore)
@@ -125,7 +132,11 @@ def times(bench):
     show("swap, base to an adapter", into, plain)
     show("swap, base by the record", back, plain)
 
-    bench.clear()
+
+def kept(bench):
+    """Between generations that are kept."""
+    bench.fresh_model()
+    first, second, restore = uses(bench)
     bench.timed([*first, "--keep"])
     bench.timed([*second, "--keep"])
     for title, commands in (("a kept one to another", (first, second)), ("base and back", (restore, second))):
@@ -207,7 +218,7 @@ def main():
     try:
         for part in PARTS:
             if part in options.only:
-                {"sizes": sizes, "times": times, "memory": memory, "peft": peft}[part](bench)
+                globals()[part](bench)
     finally:
         shutil.rmtree(bench.work)
 

@@ -40,7 +40,10 @@ import Testing
     }
 
     private var everything: [[String]] {
-        [["use", served.a], ["use", served.b], ["use", served.b, "--keep"], ["base"], ["use", served.b, "--dry-run"]]
+        [
+            ["use", served.a], ["use", served.b], ["use", served.b, "--keep"], ["base"],
+            ["use", served.b, "--dry-run"],
+        ]
     }
 
     @Test(arguments: [shard, untouched, "config.json", "sub/notes", "model.safetensors.index.json"])
@@ -89,6 +92,7 @@ import Testing
 
     /// What cannot be carried along is refused from the start.
     @Test func linksAndPipes() throws {
+        try served.demand(["base"])
         try served.scratch.link("served/model/linked", to: "sub")
         expectNamed("/linked: is a link to a directory", [["use", served.a]])
         unlink(served.model + "/linked")
@@ -113,7 +117,8 @@ import Testing
             for command in [["use", served.b], ["base"], ["use", served.b, "--keep"], ["status", "--deep"]] {
                 let before = served.found
                 let answer = Tools.swap(served.model, command)
-                #expect(answer.status == 65 || answer.status == 1, "\(offset), \(command): \(answer.status) \(answer.err)")
+                #expect(
+                    answer.status == 65 || answer.status == 1, "\(offset), \(command): \(answer.status) \(answer.err)")
                 #expect(answer.err.contains(path), "\(offset), \(command): \(answer.err)")
                 #expect(served.found == before)
                 #expect(try served.strays().isEmpty)
@@ -121,7 +126,9 @@ import Testing
             try flip(path, at: offset)
         }
         #expect(rename(path, path + ".away") == 0)
-        expectNamed("\(path): is missing, and without it the base cannot be given back", [["base"], ["use", served.b], ["status"]], 66)
+        expectNamed(
+            "\(path): is missing, and without it the base cannot be given back",
+            [["base"], ["use", served.b], ["status"]], 66)
         #expect(rename(path + ".away", path) == 0)
         try served.demand(["base"])
         #expect(served.found == contents(of: served.pristine))
@@ -158,7 +165,8 @@ import Testing
         // Of the base, all that is made anew depends on it; of a merge, only itself.
         let commands = name == "base" ? [["base"], ["use", other]] : [["use", served.a]]
         try flip("\(root)/\(Self.shard)")
-        expectNamed("\(root): holds a generation that was changed by something else: \(Self.shard)", commands + [["status"]])
+        expectNamed(
+            "\(root): holds a generation that was changed by something else: \(Self.shard)", commands + [["status"]])
         try flip("\(root)/\(Self.shard)")
         // New stamps on the same bytes, as after a copy, are no damage.
         for command in commands { try served.demand(command) }
@@ -172,8 +180,17 @@ import Testing
         for (damaged, words, status) in [
             (Array("{".utf8), "is no JSON", Int32(65)), (Array("{}".utf8), "is no state of swaps", 65),
             ([], "is no JSON", 65),
-            (Array(String(decoding: text, as: UTF8.self).replacingOccurrences(of: "\"version\": 1", with: "\"version\": 9").utf8), "version 9", 65),
-            (Array(String(decoding: text, as: UTF8.self).replacingOccurrences(of: "sub/notes", with: "../notes").utf8), "names a file that is none", 65),
+            (
+                Array(
+                    String(decoding: text, as: UTF8.self).replacingOccurrences(
+                        of: "\"version\": 1", with: "\"version\": 9"
+                    ).utf8), "version 9", 65
+            ),
+            (
+                Array(
+                    String(decoding: text, as: UTF8.self).replacingOccurrences(of: "sub/notes", with: "../notes").utf8),
+                "names a file that is none", 65
+            ),
         ] {
             try Fixtures.write(damaged, to: path)
             expectNamed(words, [["use", served.b], ["base"], ["status"], ["forget", "--all"]], status)
@@ -188,7 +205,8 @@ import Testing
     /// A model in whose place another directory was put while a swap was interrupted.
     @Test func anotherDirectory() throws {
         for number in 1...400 {
-            let answer = Tools.swap(served.model, ["use", served.a], environment: ["ADAPTERKIT_FAULT": "any:\(number):KILL"])
+            let answer = Tools.swap(
+                served.model, ["use", served.a], environment: ["ADAPTERKIT_FAULT": "any:\(number):KILL"])
             try #require(answer.status == -9)
             if exists(served.statePath + "/journal.json") { break }
         }

@@ -5,8 +5,8 @@ import Testing
 /// A swap that fails or dies at any change of the file system leaves the model as it was, or as it was to be, or what `recover`
 /// makes one of the two.
 ///
-/// By default every kill is walked through, and a part of the errors, from a place that is printed with the seed;
-/// `ADAPTERKIT_THOROUGH=1` takes all of them.
+/// By default a part of the places is tried, from one that the printed seed tells; `ADAPTERKIT_THOROUGH=1` takes all of them,
+/// and after each looks at what every other command does.
 @Suite struct SwapTestsFaults {
     /// What is interrupted, after what.
     struct Way: CustomTestStringConvertible, Sendable {
@@ -57,7 +57,10 @@ import Testing
             self.way = way
             let scratch = try Scratch()
             served = try Served(small: scratch)
-            if way.isInside { try FileManager.default.createDirectory(atPath: served.model + "/.adapterkit-swap", withIntermediateDirectories: false) }
+            if way.isInside {
+                try FileManager.default.createDirectory(
+                    atPath: served.model + "/.adapterkit-swap", withIntermediateDirectories: false)
+            }
             let wanted = { [served] (name: String) in
                 try #require(served.wanted(name.isEmpty ? [] : [name == "A" ? served.a : served.b]))
             }
@@ -121,7 +124,9 @@ import Testing
         /// Every command but `recover` says that a swap was interrupted, and does nothing.
         func refuses(_ fault: String) {
             let before = contents(of: served.scratch("served"))
-            for command in ["use A", "use B --keep", "base", "base --dry-run", "forget --all", "status", "status --deep"] {
+            for command in [
+                "use A", "use B --keep", "base", "base --dry-run", "forget --all", "status", "status --deep",
+            ] {
                 let answer = run(command)
                 #expect(answer.status == 75, "\(fault), \(command): \(answer.err)")
                 #expect(answer.errors.first?.contains("has a swap that was interrupted") == true, "\(answer.err)")
@@ -134,23 +139,27 @@ import Testing
     private static let most = 600
 
     @Test(arguments: ways) func killed(_ way: Way) throws {
+        var random = SeededRandom(test: "SwapTestsFaults.killed")
         let walk = try Walk(way)
-        for number in 1...Self.most {
+        var count = 0
+        for number in Self.places(every: 8, &random) {
             walk.prepare()
             let fault = "any:\(number):KILL"
             let answer = walk.run(way.command, fault)
-            try walk.check(fault, answer, thoroughly: thoroughness != nil || number % 7 == 0)
+            count += 1
+            try walk.check(fault, answer, thoroughly: thoroughness != nil || count % 4 == 1)
             if answer.status == 0 {
                 #expect(number > 4, "hardly a system call was met: is this a release build?")
                 return
             }
-            try #require(answer.status == -9 && number < Self.most, "\(answer.status) \(answer.err)")
+            try #require(answer.status == -9 && number < Self.most - 10, "\(answer.status) \(answer.err)")
         }
     }
 
-    /// The numbers of changes that are walked through: all, or every seventh.
-    private static func places(_ random: inout SeededRandom) -> [Int] {
-        thoroughness != nil ? Array(1...most) : Array(stride(from: 1 + random.below(7), to: most, by: 7))
+    /// The numbers of changes that are walked through: all, or some.
+    private static func places(every step: Int, _ random: inout SeededRandom) -> [Int] {
+        let first = thoroughness != nil ? 1 : 1 + random.below(step)
+        return Array(stride(from: first, to: most, by: thoroughness != nil ? 1 : step))
     }
 
     @Test(arguments: ways) func failure(_ way: Way) throws {
@@ -159,14 +168,14 @@ import Testing
         let names = thoroughness != nil ? faultWords.keys.sorted() : [random.pick(faultWords.keys.sorted())]
         for name in names {
             var late = 0
-            for number in Self.places(&random) where late < 12 {
+            for number in Self.places(every: 16, &random) where late < 12 {
                 walk.prepare()
                 let fault = "any:\(number):\(name)"
                 let answer = walk.run(way.command, fault)
                 try walk.check(fault, answer, thoroughly: thoroughness != nil)
                 if answer.status == 0 {
                     // What a reservation cannot do is left out, so that not every success is the walk's end.
-                    late += thoroughness != nil ? 1 : 4
+                    late += thoroughness != nil ? 1 : 6
                     continue
                 }
                 #expect(answer.status == 74, "\(fault): \(answer.err)")
@@ -179,7 +188,7 @@ import Testing
         var random = SeededRandom(test: "SwapTestsFaults.terminated")
         let walk = try Walk(way)
         var late = 0
-        for number in Self.places(&random) where late < 3 {
+        for number in Self.places(every: 20, &random) where late < (thoroughness != nil ? 12 : 1) {
             walk.prepare()
             let fault = "any:\(number):TERM"
             let answer = walk.run(way.command, fault)
@@ -198,25 +207,27 @@ import Testing
     @Test(arguments: ways.filter { !$0.command.hasPrefix("forget") }) func recoverFails(_ way: Way) throws {
         var random = SeededRandom(test: "SwapTestsFaults.recover")
         let walk = try Walk(way)
-        var places: [Int] = []
-        for number in 1...Self.most {
+        var met = 0
+        let places = thoroughness != nil ? Array(1...Self.most) : (0..<60).map { _ in 1 + random.below(120) }
+        for place in places where thoroughness != nil || met == 0 {
             walk.prepare()
-            if walk.run(way.command, "any:\(number):KILL").status == 0 { break }
-            if walk.isInterrupted { places.append(number) }
-        }
-        try #require(places.count > 3, "no place where a journal is left")
-        let chosen = thoroughness != nil ? places : [random.pick(places)]
-        for place in chosen {
-            for number in 1...Self.most {
+            if walk.run(way.command, "any:\(place):KILL").status == 0 {
+                if thoroughness != nil { break }
+                continue
+            }
+            guard walk.isInterrupted else { continue }
+            met += 1
+            for number in Self.places(every: 5, &random) {
                 walk.prepare()
                 _ = walk.run(way.command, "any:\(place):KILL")
                 let fault = "any:\(number):\(random.pick(["KILL", "KILL", "EIO", "ENOSPC"]))"
                 let answer = walk.run("recover", fault)
                 try walk.check("\(way.command) any:\(place):KILL, recover \(fault)", answer, recovering: true)
                 if answer.status == 0 { break }
-                try #require(number < Self.most)
+                try #require(number < Self.most - 10)
             }
         }
+        #expect(met > 0, "no place was met where a journal is left")
     }
 }
 

@@ -39,7 +39,9 @@ struct RandomModel {
         ]
         for module in modules {
             var values = random.numbers(module.out * module.into, size: size)
-            if random.below(4) == 0 { for at in values.indices where at % 3 == 0 { values[at] = at % 2 == 0 ? 0 : -0.0 } }
+            if random.below(4) == 0 {
+                for at in values.indices where at % 3 == 0 { values[at] = at % 2 == 0 ? 0 : -0.0 }
+            }
             tensors.append(.init(module.path + ".weight", dtype, [module.out, module.into], values))
         }
         for name in ["model.norm.weight", "model.layers.0.input_layernorm.weight"] {
@@ -80,10 +82,14 @@ struct RandomModel {
             "\(name)/config.json",
             #"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": false}"#)
         for (file, text) in [
-            ("tokenizer.json", "{}"), (".hidden", "h"), ("sub/deep/er/x", "x"), ("sub/.git", "g"), ("pytorch_model.bin", "old"),
-            ("SHA256SUMS", "of the base\n"), ("README.md", "# é\n"), ("none", ""), ("sub/model.safetensors", "no model"),
+            ("tokenizer.json", "{}"), (".hidden", "h"), ("sub/deep/er/x", "x"), ("sub/.git", "g"),
+            ("pytorch_model.bin", "old"),
+            ("SHA256SUMS", "of the base\n"), ("README.md", "# é\n"), ("none", ""),
+            ("sub/model.safetensors", "no model"),
         ] where random.below(2) == 0 { try scratch.write("\(name)/\(file)", text) }
-        for path in ["empty", "sub/empty", ".e/f/g"] where random.below(3) == 0 { try scratch.directory("\(name)/\(path)") }
+        for path in ["empty", "sub/empty", ".e/f/g"] where random.below(3) == 0 {
+            try scratch.directory("\(name)/\(path)")
+        }
     }
 
     /// Writes an adapter of one of the kinds that there are.
@@ -107,7 +113,9 @@ struct RandomModel {
         case 1:
             factors.fields["modules_to_save"] = ["lm_head"]
             factors.others.append(
-                .init("\(prefix)lm_head.weight", dtype.hasPrefix("F8") ? "BF16" : dtype, [words, width], random.numbers(words * width)))
+                .init(
+                    "\(prefix)lm_head.weight", dtype.hasPrefix("F8") ? "BF16" : dtype, [words, width],
+                    random.numbers(words * width)))
         case 2:
             let key = "\(prefix)model.embed_tokens.lora_embedding_"
             factors.others += [

@@ -15,7 +15,7 @@ import Testing
 
         init?(_ path: String) {
             self.path = path
-            file = open(path, O_RDONLY)
+            file = open(path, O_RDONLY | O_CLOEXEC)
             var status = stat()
             guard file >= 0, fstat(file, &status) == 0, status.st_size > 0 else { return nil }
             self.status = status
@@ -74,7 +74,7 @@ import Testing
 
     /// Reads as a server does that starts: the directory is held open, and all files are opened by their names in it.
     private static func read(_ model: String) -> (bytes: [String: [UInt8]], isSteady: Bool)? {
-        let directory = open(model, O_RDONLY | O_DIRECTORY)
+        let directory = open(model, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard directory >= 0 else { return nil }
         defer { close(directory) }
         var found: [String: [UInt8]] = [:]
@@ -84,7 +84,7 @@ import Testing
             "config.json",
         ]
         for name in names {
-            let file = openat(directory, name, O_RDONLY)
+            let file = openat(directory, name, O_RDONLY | O_CLOEXEC)
             // The one that was held is gone by now, as a whole or file by file: a server would start again.
             guard file >= 0 else { return nil }
             defer { close(file) }
@@ -141,7 +141,7 @@ import Testing
     private final class Lock {
         private let file: Int32
         init(_ served: Served) {
-            file = open(served.statePath + "/lock", O_RDWR)
+            file = open(served.statePath + "/lock", O_RDWR | O_CLOEXEC)
             flock(file, LOCK_EX)
             ftruncate(file, 0)
             _ = "adapter-swap use, process 1, since then\n".withCString { pwrite(file, $0, strlen($0), 0) }
@@ -194,7 +194,9 @@ import Testing
         let commands = [["use", a], ["use", b], ["base"], ["use", b, "--keep"], ["use", a, "--keep"], ["status"]]
         let results = commands.map { command in
             let result = Box<Answer>()
-            let thread = Thread { result.put(Tools.swap(model, command + (waits && command != ["status"] ? ["--wait"] : []))) }
+            let thread = Thread {
+                result.put(Tools.swap(model, command + (waits && command != ["status"] ? ["--wait"] : [])))
+            }
             thread.start()
             return result
         }
@@ -222,12 +224,13 @@ import Testing
             let result = Box<[Int32]>()
             Thread {
                 var codes: [Int32] = []
-                let lock = open(model + "/../.model.adapterkit-swap/lock", O_RDONLY)
+                let lock = open(model + "/../.model.adapterkit-swap/lock", O_RDONLY | O_CLOEXEC)
                 while !isDone.value {
                     // What status does, without the time that a process takes to start.
                     codes.append(flock(lock, LOCK_SH | LOCK_NB))
+                    usleep(300)
                     flock(lock, LOCK_UN)
-                    usleep(100)
+                    usleep(300)
                 }
                 close(lock)
                 result.put(codes)

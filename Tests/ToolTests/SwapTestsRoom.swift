@@ -119,5 +119,6 @@ extension Served {
     var b: String { scratch("b") }
 }
 
-/// How many times as much is tried as by default: `ADAPTERKIT_THOROUGH=20`.
+/// How many times as many random cases are tried as by default, and whether walks leave nothing out:
+/// `ADAPTERKIT_THOROUGH=20`.
 let thoroughness = ProcessInfo.processInfo.environment["ADAPTERKIT_THOROUGH"].flatMap { Int($0) }
