@@ -20,7 +20,7 @@ import Testing
         (["base", "--deep"], "--deep goes with status, not with 'base'"),
         (["recover", "--dry-run"], "--dry-run goes with use and base and forget, not with 'recover'"),
         (["base", "--all"], "--all goes with forget, not with 'base'"),
-        (["base", "--allow", "overflow"], "--allow goes with use, not with 'base'"),
+        (["recover", "--allow", "overflow"], "--allow goes with use and base, not with 'recover'"),
         (["use", "a", "--limit", "much"], "'--limit' is 'much'"),
         (["use", "a", "--threads", "0"], "'--threads' is '0'"),
     ]) func usage(_ arguments: [String], _ words: String) throws {
@@ -52,7 +52,7 @@ import Testing
         #expect(forget.status == 1 && forget.err.contains("was never swapped, so nothing is kept"))
         let use = served.swap("use", served.a + ":0.5", served.b)
         #expect(use.status == 0 && use.err.isEmpty, "\(use.err)")
-        #expect(use.out.hasPrefix("\(served.model): is now base + \(served.a):0.5 + \(served.b) ("), "\(use.out)")
+        #expect(use.out.hasPrefix("\(served.model): is now base + a:0.5 + b ("), "\(use.out)")
         let again = served.swap("use", served.a + ":0.5", served.b)
         #expect(again.out.hasPrefix("\(served.model): is already base + "), "\(again.out)")
         let status = served.swap("status")
