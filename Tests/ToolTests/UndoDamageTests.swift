@@ -24,7 +24,8 @@ import Testing
                 #expect(answer.status == 65, "bit \(bit): \(answer.err)")
             }
         }
-        #expect(refused == bits.count, "no bit is without effect: \(refused) of \(bits.count)")
+        // At the end of a deflate stream there may be bits that mean nothing, fewer than the step.
+        #expect(refused >= bits.count - 1, "hardly a bit is without effect: \(refused) of \(bits.count)")
     }
 
     @Test func cuts() throws {
