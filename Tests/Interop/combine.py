@@ -8,13 +8,12 @@ result; truncations with numpy's SVD; the methods that PEFT has too with PEFT's.
 exit status 1 if anything failed. If the libraries cannot be imported it says 'skipped' and exits 0.
 """
 
-import argparse
-import importlib
 import os
-import random
 import sys
 import tempfile
 from pathlib import Path
+
+from tools import command_line
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "Golden")]
@@ -120,18 +119,8 @@ def run(options, needed, table):
 
 def main(about, needed, table):
     """Read the command line and run; returns the exit status."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True, help="directory of the built tools")
-    parser.add_argument("--quick", action="store_true", help="a third of the models, fewer spectra and methods")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--only", default="", help="only cases whose name contains this")
-    parser.add_argument("--verbose", action="store_true", help="print checks that pass as well")
-    options = parser.parse_args()
-    try:
-        for library in ("numpy", "peft", "safetensors", "torch", "transformers"):
-            importlib.import_module(library)
-    except ImportError as error:
-        print(f"skipped: {error}")
+    options = command_line(about, "a third of the models, fewer spectra and methods", "only cases whose name contains this")
+    if options is None:
         return 0
     return run(options, needed, table)
 

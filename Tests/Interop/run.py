@@ -7,8 +7,6 @@ an exact merge in float64. Ends with 'N passed, N failed'; exit status 1 if anyt
 cannot be imported it says 'skipped' and exits 0.
 """
 
-import argparse
-import importlib
 import json
 import os
 import random
@@ -16,6 +14,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from tools import command_line
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "Golden"
@@ -177,18 +177,8 @@ def run(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True, help="directory of the built tools")
-    parser.add_argument("--quick", action="store_true", help="one dtype for each case")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--only", default="", help="only merge cases whose name contains this")
-    parser.add_argument("--verbose", action="store_true", help="print checks that pass as well")
-    options = parser.parse_args()
-    try:
-        for library in ("numpy", "peft", "safetensors", "torch", "transformers"):
-            importlib.import_module(library)
-    except ImportError as error:
-        print(f"skipped: {error}")
+    options = command_line(__doc__, "one dtype for each case", "only merge cases whose name contains this")
+    if options is None:
         return 0
     return run(options)
 

@@ -9,8 +9,6 @@ transformers loads it, and its logits are exactly those of that merge; what the 
 model stays as it was. In the end the pristine base is back. Ends with 'N passed, N failed'.
 """
 
-import argparse
-import importlib
 import json
 import os
 import random
@@ -20,6 +18,8 @@ import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tools import command_line
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "Golden")]
@@ -221,18 +221,8 @@ def run(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True, help="directory of the built tools")
-    parser.add_argument("--quick", action="store_true", help="fewer steps for each model")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--only", default="", help="only classes whose name contains this")
-    parser.add_argument("--verbose", action="store_true", help="print checks that pass as well")
-    options = parser.parse_args()
-    try:
-        for library in ("numpy", "peft", "safetensors", "torch", "transformers"):
-            importlib.import_module(library)
-    except ImportError as error:
-        print(f"skipped: {error}")
+    options = command_line(__doc__, "fewer steps for each model", "only classes whose name contains this")
+    if options is None:
         return 0
     return run(options)
 

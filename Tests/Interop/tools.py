@@ -1,6 +1,9 @@
 """Running the built tools, and counting what passed."""
 
+import argparse
+import importlib
 import os
+import random
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,3 +85,21 @@ class Tally:
                 self.check(share >= 99.99, f"{dtype}: at least 99.99 % exactly rounded", f"{share:.5f} %")
         print(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed else 0
+
+
+def command_line(about, quick, only):
+    """What the command line asks for; None, with a word on stdout, where the live libraries are not there."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True, help="directory of the built tools")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--only", default="", help=only)
+    parser.add_argument("--verbose", action="store_true", help="print checks that pass as well")
+    options = parser.parse_args()
+    try:
+        for library in ("numpy", "peft", "safetensors", "torch", "transformers"):
+            importlib.import_module(library)
+    except ImportError as error:
+        print(f"skipped: {error}")
+        return None
+    return options

@@ -7,7 +7,6 @@ adapter-unmerge restores with every byte that was there. The decoder in formats/
 unmerge_adapter is measured beside it. Ends with 'N passed, N failed'; exit status 1 if anything failed.
 """
 
-import argparse
 import contextlib
 import importlib
 import importlib.util
@@ -17,6 +16,8 @@ import random
 import sys
 import tempfile
 from pathlib import Path
+
+from tools import command_line
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "Golden"
@@ -272,18 +273,8 @@ def run(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True, help="directory of the built tools")
-    parser.add_argument("--quick", action="store_true", help="some cases, one dtype for each")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--only", default="", help="only cases whose name contains this")
-    parser.add_argument("--verbose", action="store_true", help="print checks that pass as well")
-    options = parser.parse_args()
-    try:
-        for library in ("numpy", "peft", "safetensors", "torch", "transformers"):
-            importlib.import_module(library)
-    except ImportError as error:
-        print(f"skipped: {error}")
+    options = command_line(__doc__, "some cases, one dtype for each", "only cases whose name contains this")
+    if options is None:
         return 0
     return run(options)
 
