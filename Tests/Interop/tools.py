@@ -76,7 +76,7 @@ class Tally:
         self.inexact[dtype] = self.inexact.get(dtype, 0) + inexact
 
     def report(self):
-        """Exactness by dtype; then the line that ends the run."""
+        """Exactness by dtype; then the line that ends the run, which fails if nothing was checked."""
         for dtype, total in sorted(self.elements.items()):
             wrong = self.inexact[dtype]
             share = 100 * (total - wrong) / total
@@ -84,7 +84,7 @@ class Tally:
             if dtype in ("BF16", "F16"):
                 self.check(share >= 99.99, f"{dtype}: at least 99.99 % exactly rounded", f"{share:.5f} %")
         print(f"{self.passed} passed, {self.failed} failed")
-        return 1 if self.failed else 0
+        return 1 if self.failed or not self.passed else 0
 
 
 def command_line(about, quick, only):
