@@ -124,24 +124,34 @@ def sections(stream):
         found.append(data)
     return found
 
-def sparse(parts, x):
-    need(len(parts) == 3, "a number of sections")
-    (tokens, values, rests), at, last = map(iter, parts), 0, len(x)
-    width, bits = x.itemsize, 8 * x.itemsize
-    for token in tokens:
-        need(token <= 253, "a token that there is not")
-        if token == 252:
-            at += 126
-            continue
-        z = 1 if token & 1 else 2
-        if token == 253:
-            token, z = 2 * next(tokens), next(values)
-            z = int.from_bytes(bytes(next(rests) for _ in range(width)), "little") if z == 255 else z
-        at += token // 2
-        need(at < last, "an element behind the last one")
-        x[at] = (int(x[at]) + (z >> 1 ^ -(z & 1))) & ((1 << bits) - 1)
-        at += 1
-    need(next(values, None) is None and next(rests, None) is None, "values that nobody takes")
+def sparse(head, x):
+    need(len(head) >= 5 and head[0] < 32, "a head of differences")
+    parameter, count, at = head[0], int.from_bytes(head[1:5], "little"), 0
+    bits = "".join(f"{byte:08b}"[::-1] for byte in head[5:])
+    need(0 < count <= len(x), "a number of differences")
+
+    def number(digits):
+        nonlocal at
+        need(at + digits <= len(bits), "bits that are not there")
+        at += digits
+        return int(bits[at - digits : at][::-1] or "0", 2)
+
+    def zeros():
+        nonlocal at
+        one = bits.find("1", at)
+        need(one >= 0, "a one that does not come")
+        at, found = one + 1, one - at
+        return found
+
+    place = 0
+    for _ in range(count):
+        place += (zeros() << parameter) + number(parameter)
+        digits = zeros()
+        need(place < len(x) and digits < 8 * x.itemsize, "an element behind the last one, or too great a difference")
+        size = 1 << digits | number(digits)
+        x[place] = (int(x[place]) + (-size if number(1) else size)) & ((1 << 8 * x.itemsize) - 1)
+        place += 1
+    need(len(bits) - at < 8 and "1" not in bits[at:], "bits that nobody takes")
     return x
 
 def decode(stream, width, reference, size):
@@ -150,7 +160,7 @@ def decode(stream, width, reference, size):
         return reference
     x = np.frombuffer(reference if reference is not None else bytes(size), f"<u{width}").copy()
     if stream[0] == 0:
-        return sparse(sections(stream[1:]), x).tobytes()
+        return sparse(stream[1:], x).tobytes()
     need(stream[0] in (1, 2), "a kind of stream")
     planes = [np.frombuffer(part, np.uint8) for part in sections(stream[3 - stream[0] :])]
     need(len(planes) == width and all(len(p) == len(x) for p in planes), "planes of another size")

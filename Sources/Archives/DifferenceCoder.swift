@@ -28,7 +28,7 @@ import Problems
         case plain
     }
 
-    /// The sparse form is taken where it has no more than a token for so many elements.
+    /// The sparse form is taken where no more than one of so many elements differs.
     private static let sparsest = 6
 
     private let encoder = PlaneEncoder(level: .fast)
@@ -47,50 +47,60 @@ import Problems
     ///   - width: bytes of an element: 1, 2, 4 or 8.
     ///   - shift: where in an element of the reference eight bits are that tell how large it is.
     ///   - reference: as many bytes; `nil` if there is nothing to compare with.
-    ///   - marks: where elements of two bytes differ, if that is known.
     package func encode(
-        _ bytes: UnsafeRawBufferPointer, width: Int, shift: Int, reference: UnsafeRawBufferPointer?,
-        marks: DifferenceMarks? = nil
+        _ bytes: UnsafeRawBufferPointer, width: Int, shift: Int, reference: UnsafeRawBufferPointer?
     ) -> [UInt8] {
         guard bytes.count > 0 else { return [] }
         guard let reference = unsafe reference else { return unsafe plain(bytes, width) }
-        if let sparse = unsafe sparse(bytes, reference, width, marks) { return sparse }
+        let count = bytes.count / width
+        let differing = unsafe ak_sparse_count(width, bytes.baseAddress, reference.baseAddress, count)
+        if isSparse(differing, count) {
+            return unsafe sparse(width, count, differing) { out in
+                unsafe ak_sparse_gather(width, bytes.baseAddress, reference.baseAddress, count, differing, out)
+            }
+        }
+        return unsafe dense(bytes, width, shift, reference)
+    }
+
+    /// The same for elements of two bytes of which it is known where they differ.
+    package func encode(
+        _ bytes: UnsafeRawBufferPointer, shift: Int, reference: UnsafeRawBufferPointer, marks: DifferenceMarks
+    ) -> [UInt8] {
+        let (words, rows, columns) = unsafe (marks.words, marks.rows, marks.columns)
+        let (elements, others) = unsafe (
+            bytes.assumingMemoryBound(to: UInt16.self).baseAddress,
+            reference.assumingMemoryBound(to: UInt16.self).baseAddress
+        )
+        let differing = unsafe ak_marked_count(words, rows, columns)
+        if isSparse(differing, rows * columns) {
+            return unsafe sparse(2, rows * columns, differing) { out in
+                unsafe ak_sparse_gather_marked(elements, others, words, rows, columns, differing, out)
+            }
+        }
+        return unsafe dense(bytes, 2, shift, reference)
+    }
+
+    private func isSparse(_ differing: Int, _ count: Int) -> Bool { differing <= count / Self.sparsest + 1 }
+
+    /// Gaps and differences, as `gather` writes them; it returns how many bytes these are.
+    private func sparse(
+        _ width: Int, _ count: Int, _ differing: Int, _ gather: (UnsafeMutablePointer<UInt8>) -> Int
+    ) -> [UInt8] {
+        guard differing > 0 else { return [] }
+        let room = unsafe first.reserve(1 + ak_sparse_room(width, count, differing))
+        guard let start = unsafe room.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return [] }
+        unsafe start[0] = Kind.sparse.rawValue
+        let length = unsafe gather(start + 1)
+        return unsafe [UInt8](UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(room)[..<(1 + length)]))
+    }
+
+    /// The shorter one of the forms that hold all elements.
+    private func dense(
+        _ bytes: UnsafeRawBufferPointer, _ width: Int, _ shift: Int, _ reference: UnsafeRawBufferPointer
+    ) -> [UInt8] {
         let differences = unsafe differences(bytes, reference, width, shift)
         let plain = unsafe plain(bytes, width)
         return differences.count <= plain.count ? differences : plain
-    }
-
-    private func sparse(
-        _ bytes: UnsafeRawBufferPointer, _ reference: UnsafeRawBufferPointer, _ width: Int, _ marks: DifferenceMarks?
-    ) -> [UInt8]? {
-        let count = bytes.count / width
-        let most = count / Self.sparsest + 1
-        let tokens = most + count / 126 + 2
-        let room = unsafe first.reserve(tokens + most + most * width)
-        let start = unsafe room.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        var found = unsafe ak_sparse()
-        unsafe found.tokens = start
-        unsafe found.values = start?.advanced(by: tokens)
-        unsafe found.rests = start?.advanced(by: tokens + most)
-        let isSparse =
-            if let marks = unsafe marks {
-                unsafe ak_sparse_gather_marked(
-                    bytes.baseAddress?.assumingMemoryBound(to: UInt16.self),
-                    reference.baseAddress?.assumingMemoryBound(to: UInt16.self), marks.words, marks.rows,
-                    marks.columns, &found, most)
-            } else {
-                unsafe ak_sparse_gather(width, bytes.baseAddress, reference.baseAddress, count, &found, most)
-            }
-        guard isSparse else { return nil }
-        guard unsafe found.token_count > 0 else { return [] }
-        var stream = [Kind.sparse.rawValue]
-        let sections = unsafe [
-            UnsafeRawBufferPointer(start: found.tokens, count: found.token_count),
-            UnsafeRawBufferPointer(start: found.values, count: found.value_count),
-            UnsafeRawBufferPointer(start: found.rests, count: found.rest_count),
-        ]
-        for at in 0..<3 { unsafe append(sections[at], .huffman, to: &stream) }
-        return stream
     }
 
     private func differences(
@@ -121,15 +131,15 @@ import Problems
         let count = values.count / width
         for plane in 0..<width {
             let part = unsafe UnsafeRawBufferPointer(rebasing: values[plane * count..<(plane + 1) * count])
-            unsafe append(part, width > 1 ? .numbers : .bytes, to: &stream)
+            unsafe append(part, isNumeric: width > 1, to: &stream)
         }
         return stream
     }
 
     /// Adds a section: its length, the length of its stream, and that; equal lengths mean that it is stored as it is.
-    private func append(_ section: UnsafeRawBufferPointer, _ content: PlaneContent, to stream: inout [UInt8]) {
+    private func append(_ section: UnsafeRawBufferPointer, isNumeric: Bool, to stream: inout [UInt8]) {
         let room = unsafe coded.reserve(section.count)
-        let length = unsafe encoder.encode(section, into: room, content)
+        let length = unsafe encoder.encode(section, into: room, isNumeric: isNumeric)
         for number in [section.count, length ?? section.count] {
             stream += (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
         }
@@ -148,37 +158,14 @@ import Problems
         guard target.count % width == 0, let kind = Kind(rawValue: first) else { return false }
         return unsafe stream.withUnsafeBytes { bytes in
             switch kind {
-            case .sparse: unsafe joinSparse(bytes, width, target)
+            case .sparse:
+                unsafe ak_sparse_scatter(
+                    width, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self).advanced(by: 1), bytes.count - 1,
+                    target.baseAddress, target.count / width)
             case .differences: unsafe joinDifferences(bytes, width, target)
             case .plain: unsafe joinPlain(bytes, width, target)
             }
         }
-    }
-
-    private func joinSparse(
-        _ stream: UnsafeRawBufferPointer, _ width: Int, _ target: UnsafeMutableRawBufferPointer
-    ) -> Bool {
-        let count = target.count / width
-        var at = 1
-        // What these bytes can say at most of so many elements.
-        let limits = [2 * count + 2, count, count * width]
-        var lengths: [Int] = []
-        let room = unsafe first.reserve(limits.reduce(0, +))
-        var start = 0
-        for limit in limits {
-            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: room[start...])
-            guard let length = unsafe section(stream, &at, upTo: limit, into: rest) else { return false }
-            lengths.append(length)
-            start += length
-        }
-        guard at == stream.count else { return false }
-        var found = unsafe ak_sparse()
-        let base = unsafe room.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        unsafe found.tokens = base
-        unsafe found.values = base?.advanced(by: lengths[0])
-        unsafe found.rests = base?.advanced(by: lengths[0] + lengths[1])
-        unsafe (found.token_count, found.value_count, found.rest_count) = (lengths[0], lengths[1], lengths[2])
-        return unsafe ak_sparse_scatter(width, &found, target.baseAddress, count)
     }
 
     private func joinDifferences(

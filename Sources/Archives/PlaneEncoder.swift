@@ -15,16 +15,6 @@ public enum ArchiveLevel: String, CaseIterable, Sendable {
     fileprivate var matchLevel: Int32 { self == .best ? 9 : self == .fast ? 3 : 6 }
 }
 
-/// What the bytes of a plane are.
-enum PlaneContent {
-    /// Of any kind; matches may help.
-    case bytes
-    /// A plane of numbers.
-    case numbers
-    /// Such that a Huffman code is best.
-    case huffman
-}
-
 /// Codes planes; one for each thread, since it keeps zlib's memory.
 @safe final class PlaneEncoder {
     private let level: ArchiveLevel
@@ -38,16 +28,6 @@ enum PlaneContent {
         let made = Deflater(method, level: level.matchLevel)
         deflaters[method] = made
         return made
-    }
-
-    /// The same, where it is known what the bytes are.
-    func encode(
-        _ plane: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer, _ content: PlaneContent
-    ) -> Int? {
-        guard content == .huffman else { return unsafe encode(plane, into: target, isNumeric: content == .numbers) }
-        guard plane.count > 12 else { return nil }
-        let room = unsafe UnsafeMutableRawBufferPointer(rebasing: target[..<(plane.count - 1)])
-        return unsafe deflater(.huffman).run(plane, into: room)
     }
 
     /// Codes `plane` into `target`, which has the same size: the length of the stream, or `nil` if it is not smaller.

@@ -30,7 +30,7 @@ struct update {
     const float *bound, *tiny, *tiles;  // one of each row, and L as [tile][k][4]
     int32_t limit;        // float32 bits; magnitudes from here on go to `repair`
     double (*sums)[AK_LANES];  // of D^2, W^2 and the squared error
-    struct ak_stats *stats;
+    struct ak_stats *stats;    // NULL if nobody asks
 };
 
 /// Statistics of four rows and a panel of columns, in float32 while that is accurate.
@@ -116,6 +116,7 @@ AK_INLINE vd16 exact_sums(const struct update *u, const struct lanes *l) {
 
 /// Counts and adds one lane that float32 statistics cannot hold.
 AK_INLINE void count_lane(const struct update *u, int lane, double w, double d, double y, bool unchanged) {
+    if (u->stats == NULL) return;
     if (!isfinite(w) || !isfinite(d)) {
         u->stats->nonfinite++;
         return;
@@ -151,7 +152,7 @@ static __attribute__((noinline)) void repair(const struct update *u, struct lane
             l->y[lane] = (float)y;
             continue;
         }
-        u->stats->overflow += overflow;
+        if (u->stats != NULL) u->stats->overflow += overflow;
         count_lane(u, lane, w, delta[lane], y, bits == before[lane]);
         l->w[lane] = l->d[lane] = l->y[lane] = 0;
     }
@@ -186,7 +187,6 @@ AK_INLINE vh16 round_interval(bool half, vf16 low, vf16 high, vi16 *uncertain) {
 /// Sixteen columns of what the weights would be if D were taken out again; the lanes where they are something else.
 AK_INLINE uint64_t take_back(const struct update *u, const struct update *shared, bool half, size_t row, size_t col,
                              size_t count, vf16 d) {
-    struct lanes l = {row, col, count};
     size_t at = row * u->cols + col;
     vh16 merged = {0}, weights = {0};
     memcpy(&merged, u->out + at, count * sizeof(uint16_t));
@@ -199,8 +199,8 @@ AK_INLINE uint64_t take_back(const struct update *u, const struct update *shared
     vh16 back = round_interval(half, x - error, x + error, &uncertain);
     uncertain |= magnitude >= u->limit;
     if (__builtin_expect(__builtin_reduce_or(uncertain) != 0, 0)) {
-        l.out = merged;
-        l.uncertain = uncertain;
+        // Only here, so that it need not be in memory elsewhere.
+        struct lanes l = {row, col, count, .uncertain = uncertain, .out = merged};
         back = repair_back(shared, &l, back);
     }
     memcpy(u->back + at, &back, count * sizeof(uint16_t));
@@ -240,7 +240,7 @@ static __attribute__((noinline)) void take_strip_back_bf16(const struct update *
     take_strip_back(u, false, row, rows, col, tile);
 }
 
-/// Sixteen columns of one row: add, round, check, count. `count` < 16 at the right edge only.
+/// Sixteen columns of one row: add, round, check, and count if there is a tally. `count` < 16 at the right edge only.
 AK_INLINE void finish_vector(const struct update *u, const struct update *shared, struct tally *t, bool half,
                              size_t row, size_t col, size_t count, vf16 d) {
     const uint16_t *weights = u->weights + row * u->cols + col;
@@ -261,6 +261,7 @@ AK_INLINE void finish_vector(const struct update *u, const struct update *shared
         l = spilled;
     }
     memcpy(u->out + row * u->cols + col, &l.out, count * sizeof(uint16_t));
+    if (t == NULL) return;
     vf16 lost = (l.y - l.w) - l.d;
     t->delta2 = fma_f(l.d, l.d, t->delta2);
     t->weight2 = fma_f(l.w, l.w, t->weight2);
@@ -272,38 +273,39 @@ AK_INLINE void finish_vector(const struct update *u, const struct update *shared
 /// One tile: columns outside, rows inside, so that a lane's order is the same for any width of registers.
 ///
 /// The copies of `u` and `t` have no address that anyone else could know, so they stay in registers.
-AK_INLINE void finish_strip(const struct update *u, struct tally *t, bool half, size_t row, size_t rows, size_t col,
-                            const float *tile) {
+AK_INLINE void finish_strip(const struct update *u, struct tally *t, bool half, bool counts, size_t row, size_t rows,
+                            size_t col, const float *tile) {
     const struct update own = *u;
-    struct tally tally = *t;
+    struct tally kept = *t, *tally = counts ? &kept : NULL;
     size_t width = u->cols - col < AK_STRIP ? u->cols - col : AK_STRIP;
     size_t whole = width / AK_LANES * AK_LANES;
     if (rows == AK_TILE_ROWS) {
         for (size_t j = 0; j < whole; j += AK_LANES)
 #pragma clang loop unroll(full)
             for (size_t i = 0; i < AK_TILE_ROWS; i++)
-                finish_vector(&own, u, &tally, half, row + i, col + j, AK_LANES, load_f(tile + i * AK_STRIP + j));
+                finish_vector(&own, u, tally, half, row + i, col + j, AK_LANES, load_f(tile + i * AK_STRIP + j));
     } else {
         for (size_t j = 0; j < whole; j += AK_LANES)
             for (size_t i = 0; i < rows; i++)
-                finish_vector(&own, u, &tally, half, row + i, col + j, AK_LANES, load_f(tile + i * AK_STRIP + j));
+                finish_vector(&own, u, tally, half, row + i, col + j, AK_LANES, load_f(tile + i * AK_STRIP + j));
     }
     if (whole < width)
         for (size_t i = 0; i < rows; i++)
-            finish_vector(&own, u, &tally, half, row + i, col + whole, width - whole,
+            finish_vector(&own, u, tally, half, row + i, col + whole, width - whole,
                           load_f(tile + i * AK_STRIP + whole));
-    *t = tally;
+    if (counts) *t = kept;
 }
 
-static __attribute__((noinline)) void finish_strip_f16(const struct update *u, struct tally *t, size_t row,
-                                                       size_t rows, size_t col, const float *tile) {
-    finish_strip(u, t, true, row, rows, col, tile);
-}
+#define AK_FINISH(NAME, HALF, COUNTS)                                                                                  \
+    static __attribute__((noinline)) void NAME(const struct update *u, struct tally *t, size_t row, size_t rows,       \
+                                               size_t col, const float *tile) {                                        \
+        finish_strip(u, t, HALF, COUNTS, row, rows, col, tile);                                                        \
+    }
 
-static __attribute__((noinline)) void finish_strip_bf16(const struct update *u, struct tally *t, size_t row,
-                                                        size_t rows, size_t col, const float *tile) {
-    finish_strip(u, t, false, row, rows, col, tile);
-}
+AK_FINISH(finish_strip_f16, true, true)
+AK_FINISH(finish_strip_bf16, false, true)
+AK_FINISH(finish_silently_f16, true, false)
+AK_FINISH(finish_silently_bf16, false, false)
 
 /// Asks for the weights of the tile below, which is next.
 AK_INLINE void prefetch_below(const struct update *u, size_t row, size_t col) {
@@ -329,9 +331,12 @@ static void flush_tally(const struct update *u, struct tally *t) {
 static void finish_tile(const struct update *u, struct tally *t, size_t row, size_t rows, size_t col, size_t end,
                         const float *tile) {
     size_t height = rows - row < AK_TILE_ROWS ? rows - row : AK_TILE_ROWS;
-    (u->half ? finish_strip_f16 : finish_strip_bf16)(u, t, row, height, col, tile);
+    if (u->stats != NULL)
+        (u->half ? finish_strip_f16 : finish_strip_bf16)(u, t, row, height, col, tile);
+    else
+        (u->half ? finish_silently_f16 : finish_silently_bf16)(u, t, row, height, col, tile);
     if (u->back != NULL) (u->half ? take_strip_back_f16 : take_strip_back_bf16)(u, row, height, col, tile);
-    if (end - col <= AK_STRIP) flush_tally(u, t);
+    if (end - col <= AK_STRIP && u->stats != NULL) flush_tally(u, t);
 }
 
 /// A panel of columns: for every tile of rows strip after strip.
@@ -405,6 +410,7 @@ static void update16(enum ak_dtype dtype, const void *weights, void *out, void *
         size_t end = cols - begin < panel ? cols : begin + panel;
         update_panel(&u, rows, begin, end);
     }
+    if (stats == NULL) return;
     stats->delta2 += lane_sum(sums[0]);
     stats->weight2 += lane_sum(sums[1]);
     stats->error2 += lane_sum(sums[2]);

@@ -43,6 +43,13 @@ import Problems
         return digest.finish()
     }
 
+    /// The digest of `bytes`, in lower-case hexadecimal.
+    public static func hex(_ bytes: UnsafeRawBufferPointer) -> String {
+        var digest = SHA256()
+        unsafe digest.update(bytes)
+        return digest.finish()
+    }
+
     /// The digest of a file, or of some of its bytes, read in pieces of 1 MiB; `progress` is told of each.
     public static func hex(
         of file: any ByteSource, bytes: Range<Int>? = nil, progress: (Int) -> Void = { _ in }

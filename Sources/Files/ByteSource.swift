@@ -10,9 +10,14 @@ public protocol ByteSource: AnyObject, Sendable {
     var identity: FileIdentity { get }
     /// Fills `buffer` from `offset`; fewer bytes are an error.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(Problem)
+    /// SHA-256 of a range of bytes, if reading these as a whole succeeds only where they have it.
+    func knownDigest(of bytes: Range<Int>) -> String?
 }
 
 extension ByteSource {
+    /// Most sources know none.
+    public func knownDigest(of bytes: Range<Int>) -> String? { nil }
+
     /// Reads `count` bytes from `offset`; fewer are an error.
     public func read(at offset: Int, count: Int) throws(Problem) -> [UInt8] {
         var failure: Problem?

@@ -140,6 +140,13 @@ public final class OutputFile: ByteSource {
         _ = ak_start_writeback(descriptor.raw, Int64(offset), Int64(count))
     }
 
+    /// The same for who writes in small pieces: asks for a whole window of the file whenever a piece ends one.
+    public func startWriteback(ofWindowsEndingIn bytes: Range<Int>) {
+        let window = 4 << 20
+        let (first, last) = (bytes.lowerBound / window, bytes.upperBound / window)
+        if first < last { startWriteback(at: first * window, count: (last - first) * window) }
+    }
+
     /// Checks the length and waits until the bytes are on the disk.
     public func finish() throws(Problem) { try finish(size: size) }
 

@@ -5,7 +5,7 @@ import Problems
 /// Memory of one worker, used for one block after the other and grown only where a single row needs more.
 @safe final class BlockBuffers {
     /// Elements of a block that is computed in float32, and in float64.
-    static let narrowElements = 1 << 21
+    static let narrowElements = 1 << 17
     static let wideElements = 1 << 18
     /// Rough bytes of one worker's buffers.
     static let size = narrowElements * 2 + wideElements * 8 * 4

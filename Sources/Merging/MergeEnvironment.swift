@@ -27,6 +27,12 @@ final class MergeEnvironment: Sendable {
         try unsafe file(of: source).read(source.info, bytes: bytes, into: buffer)
     }
 
+    /// SHA-256 of such bytes, if reading them has checked it already.
+    func knownDigest(of source: TensorSource, _ bytes: Range<Int>) -> String? {
+        let (file, start) = (file(of: source), file(of: source).header.dataStart + source.info.begin)
+        return file.file.knownDigest(of: start + bytes.lowerBound..<start + bytes.upperBound)
+    }
+
     /// DoRA's magnitudes of a tensor.
     func magnitudes(of tensor: PlannedTensor, _ magnitude: Magnitude) throws(Problem) -> [Double] {
         let entry = tensor.terms.first { $0.term.magnitude == magnitude }

@@ -21,7 +21,7 @@ public final class Merger: Sendable {
     private let plan: MergePlan
     private let output: StagedOutput
     private let undo: UndoWriter?
-    private let hashesOutput: Bool
+    private let checksOutput: Bool
     /// The files that are written here; others are in the output already.
     private let shards: [PlannedShard]
     private let environment: MergeEnvironment
@@ -56,17 +56,17 @@ public final class Merger: Sendable {
     ///
     /// - Parameters:
     ///   - undo: writes the record with which the merge can be taken back.
-    ///   - hashesOutput: whether the files that are written are hashed, too, for `outputDigests`.
+    ///   - checksOutput: whether the files that are written are read again for `outputChecks`.
     ///   - present: names of files of weights that are in the output already, since nothing changes in them.
     public init(
         plan: MergePlan, output: StagedOutput, undo: UndoWriter? = nil, present: Set<String> = [],
-        hashesOutput: Bool = false, progress: @escaping @Sendable (Int) -> Void
+        checksOutput: Bool = false, progress: @escaping @Sendable (Int) -> Void
     ) {
         self.plan = plan
         shards = plan.shards.filter { !present.contains($0.name) }
         self.output = output
         self.undo = undo
-        self.hashesOutput = hashesOutput
+        self.checksOutput = checksOutput
         self.progress = progress
         environment = MergeEnvironment(plan)
         state = Mutex(
@@ -87,12 +87,15 @@ public final class Merger: Sendable {
     /// SHA-256 of the adapters, in their order, when it has run.
     public var adapterDigests: [String] { state.withLock { $0.digests.adapters } }
 
-    /// SHA-256 of the files that were written, by name, if they were to be hashed.
-    public var outputDigests: [String: String] {
-        state.withLock { state in
-            Dictionary(zip(shards.map(\.name), state.outputDigests)) { first, _ in first }
+    /// What the files that were written are known by, by name, if that was asked for.
+    public var outputChecks: [String: FileCheck] {
+        let method = checkMethod
+        return state.withLock { state in
+            Dictionary(zip(shards.map(\.name), state.outputDigests.map { FileCheck(method, $0) })) { first, _ in first }
         }
     }
+
+    private var checkMethod: FileCheck.Method { plan.options.digests ? .sha256 : .poly1305 }
 
     /// Writes all files of weights with `threads` threads; they are durable when it returns.
     ///
@@ -252,6 +255,7 @@ public final class Merger: Sendable {
         switch item {
         case .hashAdapter(let at):
             let digest = try plan.inputs[at].adapter.digest(progress: progress)
+            try undo?.holdAdapter(at)
             state.withLock { $0.digests.adapters[at] = digest }
         case .hashBase(let at):
             let digest = try SHA256.hex(of: plan.base.shards[at].file.file, progress: progress)
@@ -260,7 +264,11 @@ public final class Merger: Sendable {
             let file = state.withLock { $0.files[shard] }
             try file.copy(from: source, at: bytes.lowerBound, count: bytes.count, to: to)
             file.startWriteback(at: to, count: bytes.count)
-            if let unit { try undo?.put(unit, [], size: bytes.count, digest: SHA256.hex(of: source, bytes: bytes)) }
+            if let unit {
+                var digest = source.knownDigest(of: bytes)
+                if digest == nil { digest = try SHA256.hex(of: source, bytes: bytes) }
+                try undo?.put(unit, [], size: bytes.count, digest: digest ?? "")
+            }
             progress(bytes.count)
         case .compute(let shard, let at, let index):
             let (file, entry) = state.withLock { ($0.files[shard], $0.jobs[at]) }
@@ -318,8 +326,8 @@ public final class Merger: Sendable {
             try file.write(bytes, at: 0)
         }
         try file.finish()
-        guard plan.options.digests || hashesOutput else { return }
-        let hex = try SHA256.hex(of: file, progress: progress)
-        state.withLock { $0.outputDigests[at] = hex }
+        guard plan.options.digests || checksOutput else { return }
+        let check = try FileCheck(checkMethod, of: file, progress: progress)
+        state.withLock { $0.outputDigests[at] = check.hex }
     }
 }

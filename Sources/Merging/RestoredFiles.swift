@@ -139,6 +139,19 @@ public final class RestoredFile: ByteSource {
         }
     }
 
+    /// The digest of a chunk, against which it is held when it is made.
+    public func knownDigest(of bytes: Range<Int>) -> String? {
+        guard let header else { return nil }
+        let start = bytes.lowerBound - header.dataStart
+        guard let tensor = header.tensors.firstIndex(where: { $0.begin <= start && start < $0.end }) else { return nil }
+        var begin = header.tensors[tensor].begin
+        for chunk in file.tensors[tensor].chunks {
+            if begin == start { return chunk.size == bytes.count ? chunk.digest : nil }
+            begin += chunk.size
+        }
+        return nil
+    }
+
     private func read(
         _ tensor: Int, _ part: UndoPart, from start: Int, into buffer: UnsafeMutableRawBufferPointer,
         _ base: RestoredBase

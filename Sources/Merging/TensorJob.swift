@@ -117,7 +117,7 @@ final class TensorJob: Sendable {
     ) throws(Problem) {
         let offset = start + firstElement(blocks[index]) * tensor.dtype.bits / 8
         try unsafe output.write(UnsafeRawBufferPointer(result), at: offset)
-        output.startWriteback(at: offset, count: byteCount(blocks[index]))
+        output.startWriteback(ofWindowsEndingIn: offset..<offset + result.count)
     }
 
     /// Forgets the factors when the last block is done.

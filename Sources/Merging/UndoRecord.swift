@@ -4,6 +4,7 @@ import Digests
 import Files
 import Problems
 import Safetensors
+import Synchronization
 
 /// A record of a merge that is open for reading; only its header and directory were read.
 public final class UndoRecord: Sendable {
@@ -15,6 +16,7 @@ public final class UndoRecord: Sendable {
     let streams: Range<Int>
     private let header: Header
     private let streamsDigest: String
+    private let opened = Mutex<[Int: Adapter]>([:])
 
     /// Opens the record at `path`.
     public convenience init(path: String) throws(Problem) {
@@ -117,6 +119,13 @@ public final class UndoRecord: Sendable {
 
     /// An adapter that is held, its digest checked.
     func adapter(_ at: Int) throws(Problem) -> Adapter {
+        if let known = opened.withLock({ $0[at] }) { return known }
+        let adapter = try open(at)
+        opened.withLock { $0[at] = adapter }
+        return adapter
+    }
+
+    private func open(_ at: Int) throws(Problem) -> Adapter {
         let held = HeldAdapter(self, at, header)
         let adapter = try Adapter(held)
         guard try adapter.digest() == directory.inputs[at].digest else {

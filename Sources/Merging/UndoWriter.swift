@@ -31,8 +31,10 @@ public final class UndoWriter: Sendable {
     private let plan: MergePlan
     private let output: StagedOutput
     private let file: OutputFile
+    /// The adapters that the record holds, each as two tensors before all others.
+    private let held: [(name: String, size: Int)]
     private let dataStart: Int
-    private let holdsAdapters: Bool
+    private let streamsStart: Int
     /// Files that the merged model shares with the base.
     private let linked: Set<String>
     /// What lies in the base's directory and is no part of it.
@@ -53,20 +55,19 @@ public final class UndoWriter: Sendable {
         self.linked = linked
         self.foreign = foreign
         self.output = output
-        self.holdsAdapters = holdsAdapters
         file = try output.createGrowing(lastComponent(of: output.path))
-        let names = Self.tensors(plan.inputs.count, holdsAdapters).map { ($0, DType.u8, [0]) }
+        var held: [(name: String, size: Int)] = []
+        for (at, input) in plan.inputs.enumerated() where holdsAdapters {
+            held.append((UndoFormat.configName(at), input.adapter.configBytes.count))
+            held.append((UndoFormat.tensorsName(at), input.adapter.file.file.size))
+        }
+        self.held = held
+        let names = (held.map(\.name) + [UndoFormat.streamsName, UndoFormat.directoryName]).map { ($0, DType.u8, [0]) }
         let blank = String(repeating: "0", count: 64)
         let header = try Header.layout(names, metadata: Self.metadata(blank, blank, .max), order: .asGiven)
         dataStart = (8 + header.headerLength + names.count * 60 + 7) / 8 * 8
-        state = Mutex(State(position: dataStart))
-    }
-
-    private static func tensors(_ inputs: Int, _ holdsAdapters: Bool) -> [String] {
-        let held = (holdsAdapters ? 0..<inputs : 0..<0).flatMap {
-            [UndoFormat.configName($0), UndoFormat.tensorsName($0)]
-        }
-        return [UndoFormat.streamsName] + held + [UndoFormat.directoryName]
+        streamsStart = held.reduce(dataStart) { $0 + $1.size }
+        state = Mutex(State(position: streamsStart))
     }
 
     private static func metadata(_ streams: String, _ directory: String, _ size: Int) -> [(key: String, value: String)]
@@ -75,6 +76,15 @@ public final class UndoWriter: Sendable {
             (UndoFormat.versionKey, UndoFormat.version), (UndoFormat.streamsKey, streams),
             (UndoFormat.directoryKey, "\(directory) \(size)"),
         ]
+    }
+
+    /// Copies an adapter, if the record holds it; at any time before the end, from any thread.
+    func holdAdapter(_ at: Int) throws(Problem) {
+        guard !held.isEmpty else { return }
+        let start = held[..<(2 * at)].reduce(dataStart) { $0 + $1.size }
+        let adapter = plan.inputs[at].adapter
+        try file.write(adapter.configBytes, at: start)
+        try file.copy(from: adapter.file.file, at: 0, count: held[2 * at + 1].size, to: start + held[2 * at].size)
     }
 
     // MARK: Units
@@ -233,29 +243,23 @@ public final class UndoWriter: Sendable {
 
     private func close(_ found: UndoDirectory, _ digests: [String]) throws(Problem) -> Int {
         var directory = found
-        var (position, streams) = state.withLock { state in
+        let (position, streams) = state.withLock { state in
             var sum = SHA256()
             swap(&sum, &state.sum)
             return (state.position, sum.finish())
         }
-        var sizes = [position - dataStart]
         for (at, input) in plan.inputs.enumerated() {
-            let tensors = input.adapter.file.file
             directory.inputs.append(
                 UndoDirectory.Input(
                     name: Origin.name(of: input.adapter.path), weight: input.weight, digest: digests[at],
-                    isHeld: holdsAdapters))
-            guard holdsAdapters else { continue }
-            try file.write(input.adapter.configBytes, at: position)
-            try file.copy(
-                from: tensors, at: 0, count: tensors.size, to: position + input.adapter.configBytes.count)
-            sizes += [input.adapter.configBytes.count, tensors.size]
-            position += input.adapter.configBytes.count + tensors.size
+                    isHeld: !held.isEmpty))
         }
         let text = directory.encoded()
         let packed = try ZlibText.deflate(text)
+        let sizes =
+            held + [(UndoFormat.streamsName, position - streamsStart), (UndoFormat.directoryName, packed.count)]
         let header = try Header.layout(
-            zip(Self.tensors(plan.inputs.count, holdsAdapters), sizes + [packed.count]).map { ($0, DType.u8, [$1]) },
+            sizes.map { ($0.name, DType.u8, [$0.size]) },
             metadata: Self.metadata(streams, SHA256.hex(text), text.count), order: .asGiven)
         try file.write(header.encoded(paddedTo: dataStart), at: 0)
         try file.write(packed, at: position)

@@ -104,7 +104,7 @@ public final class Unmerger: Sendable {
         guard output != nil else { return progress(bytes.count) }
         let output = state.withLock { $0.outputs[piece.file] }
         try output.write(bytes, at: piece.bytes.lowerBound)
-        output.startWriteback(at: piece.bytes.lowerBound, count: piece.bytes.count)
+        output.startWriteback(ofWindowsEndingIn: piece.bytes)
         progress(piece.bytes.count)
         let isWhole = state.withLock { state in
             state.left[piece.file] -= 1

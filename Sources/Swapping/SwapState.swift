@@ -1,4 +1,5 @@
 import Adapters
+import Digests
 import Files
 import Problems
 import StrictJSON
@@ -17,7 +18,7 @@ struct Generation: Sendable {
     struct File: Sendable, Equatable {
         let path: String
         var stamp: FileStamp
-        let digest: String
+        let check: FileCheck
     }
 
     /// `base`, or 16 digits of a digest of what was merged.
@@ -113,7 +114,7 @@ extension Generation {
                 JSONObject([
                     ("path", .string(file.path)), ("size", .number(JSONNumber(file.stamp.size))),
                     ("modified", .number(JSONNumber(file.stamp.modified))),
-                    ("inode", .string(String(file.stamp.inode))), ("sha256", .string(file.digest)),
+                    ("inode", .string(String(file.stamp.inode))), (file.check.method.rawValue, .string(file.check.hex)),
                 ]))
         }
         return .object(
@@ -143,12 +144,15 @@ extension Generation {
         self.files = try files.map { (value) throws(Problem) in
             guard let object = value.object, let path = object["path"]?.string, let size = object["size"]?.number?.int,
                 let modified = object["modified"]?.number?.int,
-                let inode = object["inode"]?.string.flatMap({ UInt($0) }), let digest = object["sha256"]?.string,
-                !path.isEmpty,
+                let inode = object["inode"]?.string.flatMap({ UInt($0) }), !path.isEmpty,
                 path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-                    .allSatisfy(Directory.checkComponent)
+                    .allSatisfy(Directory.checkComponent),
+                let method = FileCheck.Method.allCases.first(where: { object[$0.rawValue] != nil }),
+                let hex = object[method.rawValue]?.string
             else { throw SwapState.damaged(file, "names a file that is none") }
-            return File(path: path, stamp: FileStamp(size: size, modified: modified, inode: inode), digest: digest)
+            return File(
+                path: path, stamp: FileStamp(size: size, modified: modified, inode: inode),
+                check: FileCheck(method, hex))
         }
     }
 }

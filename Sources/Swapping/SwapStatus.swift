@@ -50,7 +50,7 @@ public struct SwapStatus: Sendable {
     /// Looks at the model at `path`; changes nothing.
     ///
     /// - Parameters:
-    ///   - deep: whether all files are read and held against their digests.
+    ///   - deep: whether all files are read and held against their checks.
     ///   - progress: told of bytes as they are read, with their sum.
     public init(
         _ path: String, deep: Bool, threads: Int, progress: @escaping @Sendable (_ bytes: Int, _ total: Int) -> Void
@@ -121,8 +121,10 @@ public struct SwapStatus: Sendable {
             guard deep else { continue }
             let gone = Set(changes.missing)
             let files = generation.files.filter { !gone.contains($0.path) }
-            let digests = try FileDigests.of(files.map(\.path), in: root, threads: threads) { progress($0, total) }
-            for (file, digest) in zip(files, digests) where digest != file.digest {
+            let checks = try FileChecks.of(files.map { ($0.path, $0.check.method) }, in: root, threads: threads) {
+                progress($0, total)
+            }
+            for (file, check) in zip(files, checks) where check != file.check {
                 problems.append(
                     Problem(
                         .incompatible, "damaged", file: "\(path)/\(file.path)",

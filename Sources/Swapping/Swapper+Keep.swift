@@ -1,3 +1,4 @@
+import Digests
 import Files
 import Merging
 import Problems
@@ -51,7 +52,7 @@ extension Swapper {
                 throw Problem(
                     .internalFault, "restored-more", file: "\(path)/\(file.path)", "was not in the base that was there")
             }
-            return Generation.File(path: file.path, stamp: file.stamp, digest: digest)
+            return Generation.File(path: file.path, stamp: file.stamp, check: FileCheck(.sha256, digest))
         }
         guard files.count == state.baseFiles.count else {
             throw Problem(

@@ -141,7 +141,7 @@ extension Swapper {
         let next = try Directory(path: stage.stagePath)
         try sharing.link(into: next)
         let merger = Merger(
-            plan: plan, output: stage, undo: undo, present: sharing.paths, hashesOutput: true,
+            plan: plan, output: stage, undo: undo, present: sharing.paths, checksOutput: true,
             progress: countdown("merging", Merger.totalBytes(of: plan)))
         let result = try merger.run(threads: options.threads)
         let documents = try Merger.writeDocuments(of: plan, to: stage, digests: [])
@@ -153,7 +153,7 @@ extension Swapper {
         try record?.commit()
         try stage.commit()
         let live = try generation(
-            wanted, in: Directory(path: directory.path(of: SwapPlace.nextName)), digests: merger.outputDigests, state)
+            wanted, in: Directory(path: directory.path(of: SwapPlace.nextName)), checks: merger.outputChecks, state)
         try run(to: live, next: SwapPlace.nextName, undo: keepsBase ? .none : .new, &state)
         return SwapOutcome(kind: .merged, written: sharing.writtenSize(plan), undo: kept?.size)
     }
@@ -197,21 +197,22 @@ extension Swapper {
         }
     }
 
-    /// The generation that a directory holds, each file with its digest.
+    /// The generation that a directory holds, each file with its check.
     private func generation(
-        _ wanted: Wanted, in root: Directory, digests: [String: String], _ state: SwapState
+        _ wanted: Wanted, in root: Directory, checks: [String: FileCheck], _ state: SwapState
     ) throws -> Generation {
-        let known = Dictionary((state.live.files + (state.keptBase?.files ?? [])).map { ($0.stamp.inode, $0.digest) }) {
+        let known = Dictionary((state.live.files + (state.keptBase?.files ?? [])).map { ($0.stamp.inode, $0.check) }) {
             first, _ in first
         }
         var files: [Generation.File] = []
         for file in try FileListing(root, standing: place.model()).files {
-            var digest = digests[file.path] ?? known[file.stamp.inode]
-            if digest == nil {
+            var check = checks[file.path] ?? known[file.stamp.inode]
+            if check == nil {
                 let (directory, name) = try root.place(of: file.path, making: false)
-                digest = try SHA256.hex(of: directory.openFile(name))
+                check = try FileCheck(.sha256, of: directory.openFile(name))
             }
-            files.append(Generation.File(path: file.path, stamp: file.stamp, digest: digest ?? ""))
+            guard let check else { continue }
+            files.append(Generation.File(path: file.path, stamp: file.stamp, check: check))
         }
         return Generation(
             id: wanted.id, adapters: wanted.adapters, since: timestamp(), files: files, isKept: options.keeps, used: 0)

@@ -195,49 +195,51 @@ public final class Swapper: Sendable {
         }
         let listing = try FileListing(place.model())
         let total = listing.files.reduce(0) { $0 + $1.stamp.size }
-        let digests = try FileDigests.of(
-            listing.files.map(\.path), in: place.model(), threads: options.threads, countdown("reading base", total))
-        let files = zip(listing.files, digests).map { Generation.File(path: $0.path, stamp: $0.stamp, digest: $1) }
+        let checks = try FileChecks.of(
+            listing.files.map { ($0.path, .sha256) }, in: place.model(), threads: options.threads,
+            countdown("reading base", total))
+        let files = zip(listing.files, checks).map { Generation.File(path: $0.path, stamp: $0.stamp, check: $1) }
         let live = Generation(
             id: "base", adapters: [], since: timestamp(), files: files, isKept: false, used: 0)
         return SwapState(
-            base: FileDigests.content(files), baseFiles: files.map { ($0.path, $0.digest) }, live: live, kept: kept,
+            base: FileChecks.content(files), baseFiles: files.map { ($0.path, $0.check.hex) }, live: live, kept: kept,
             hasUndo: false)
     }
 }
 
-/// SHA-256 of files.
-enum FileDigests {
-    /// One digest for each file, computed by several threads.
+/// What the bytes of files are known by.
+enum FileChecks {
+    /// One check for each file, computed by several threads.
     static func of(
-        _ paths: [String], in root: Directory, threads: Int, _ progress: @escaping @Sendable (Int) -> Void
-    ) throws(Problem) -> [String] {
-        let state = Mutex<(next: Int, digests: [String], problem: Problem?)>(
-            (0, Array(repeating: "", count: paths.count), nil))
-        Workers.run(max(1, min(threads, paths.count))) { _ in
+        _ files: [(path: String, method: FileCheck.Method)], in root: Directory, threads: Int,
+        _ progress: @escaping @Sendable (Int) -> Void
+    ) throws(Problem) -> [FileCheck] {
+        let state = Mutex<(next: Int, checks: [FileCheck], problem: Problem?)>(
+            (0, files.map { FileCheck($0.method, "") }, nil))
+        Workers.run(max(1, min(threads, files.count))) { _ in
             while let at = state.withLock({ state -> Int? in
-                guard state.problem == nil, state.next < paths.count else { return nil }
+                guard state.problem == nil, state.next < files.count else { return nil }
                 state.next += 1
                 return state.next - 1
             }) {
                 do throws(Problem) {
-                    let (directory, name) = try root.place(of: paths[at], making: false)
-                    let digest = try SHA256.hex(of: directory.openFile(name), progress: progress)
-                    state.withLock { $0.digests[at] = digest }
+                    let (directory, name) = try root.place(of: files[at].path, making: false)
+                    let check = try FileCheck(files[at].method, of: directory.openFile(name), progress: progress)
+                    state.withLock { $0.checks[at] = check }
                 } catch {
                     state.withLock { if $0.problem == nil { $0.problem = error } }
                 }
             }
         }
-        let (digests, problem) = state.withLock { ($0.digests, $0.problem) }
+        let (checks, problem) = state.withLock { ($0.checks, $0.problem) }
         if let problem { throw problem }
-        return digests
+        return checks
     }
 
     /// The digest of all files together: SHA-256 of what `sha256sum` prints of them, as for packed archives.
     static func content(_ files: [Generation.File]) -> String {
         let sorted = files.sorted { Array($0.path.utf8).lexicographicallyPrecedes(Array($1.path.utf8)) }
-        return SHA256.hex(Array(sorted.map { manifestLine(digest: $0.digest, name: $0.path) }.joined().utf8))
+        return SHA256.hex(Array(sorted.map { manifestLine(digest: $0.check.hex, name: $0.path) }.joined().utf8))
     }
 }
 
@@ -271,8 +273,9 @@ struct FileChanges {
         let stamps = Dictionary(listing.files.map { ($0.path, $0.stamp) }) { first, _ in first }
         let files = generation.files.filter { changed.contains($0.path) }
         guard files.allSatisfy({ $0.stamp.size == stamps[$0.path]?.size }) else { return nil }
-        let digests = try FileDigests.of(files.map(\.path), in: root, threads: threads, progress)
-        guard zip(files, digests).allSatisfy({ $0.digest == $1 }) else { return nil }
+        let checks = try FileChecks.of(
+            files.map { ($0.path, $0.check.method) }, in: root, threads: threads, progress)
+        guard zip(files, checks).allSatisfy({ $0.check == $1 }) else { return nil }
         var result = generation
         for at in result.files.indices {
             if let stamp = stamps[result.files[at].path] { result.files[at].stamp = stamp }

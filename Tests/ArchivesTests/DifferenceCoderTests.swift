@@ -90,7 +90,7 @@ import Testing
                         reference.withUnsafeBytes { reference in
                             marks.baseAddress.map {
                                 coder.encode(
-                                    bytes, width: 2, shift: 7, reference: reference,
+                                    bytes, shift: 7, reference: reference,
                                     marks: DifferenceMarks($0, rows: rows, columns: columns))
                             }
                         }
@@ -160,7 +160,8 @@ import Testing
     @Test func writtenByHand() {
         let (coder, reference) = (DifferenceCoder(), [UInt8](repeating: 10, count: 8))
         let empty = section([])
-        let one = [Self.sparse] + section([4]) + empty + empty
+        // Parameter 0, one difference: two zeros and a one for the gap, a one for the size, a zero for the sign.
+        let one: [UInt8] = [Self.sparse, 0, 1, 0, 0, 0, 0b01100]
         #expect(decode(one, 1, reference, coder) == [10, 10, 11, 10, 10, 10, 10, 10])
         #expect(decode(one, 2, reference, coder) == [10, 10, 10, 10, 11, 10, 10, 10])
         #expect(decode([], 4, reference, coder) == reference)
@@ -180,8 +181,9 @@ import Testing
             ("a section that ends early", [Self.plain] + number(8) + number(8) + Array(1...7), 1),
             ("a section that is no zlib stream", [Self.plain] + number(8) + number(7) + Array(1...7), 1),
             ("half of a number", [Self.plain, 8, 0, 0, 0, 8, 0], 1),
-            ("elements that do not fit", one, 3), ("two sections", [Self.sparse] + section([4]) + empty, 1),
-            ("four sections", one + empty, 1), ("an element behind the last", [0] + section([16]) + empty + empty, 1),
+            ("elements that do not fit", one, 3), ("no differences", [Self.sparse, 0, 0, 0, 0, 0], 1),
+            ("a byte too many", one + [0], 1), ("a kind and no more", [Self.sparse], 1),
+            ("an element behind the last", [Self.sparse, 3, 1, 0, 0, 0, 0b0011_0010], 1),
         ]
         for (what, stream, width) in flaws { #expect(decode(stream, width, reference, coder) == nil, "\(what)") }
     }

@@ -1,116 +1,95 @@
 import CKernels
+import Foundation
 import Testing
 
-/// Differences as the kernels hand them over.
-private struct Sparse: Equatable {
-    var tokens: [UInt8]
-    var values: [UInt8]
-    var rests: [UInt8]
+/// What `ak_sparse_gather` makes of two runs; empty if they are equal. Room for as much as it asks for is enough.
+private func gathered(_ width: Int, _ a: [UInt8], _ b: [UInt8]) -> [UInt8] {
+    let n = a.count / width
+    let count = ak_sparse_count(width, a, b, n)
+    guard count > 0 else { return [] }
+    let room = ak_sparse_room(width, n, count)
+    var out = [UInt8](repeating: 0xAA, count: room + 32)
+    let length = ak_sparse_gather(width, a, b, n, count, &out)
+    #expect(length <= room && out[room...].allSatisfy { $0 == 0xAA }, "beyond its room")
+    return Array(out[..<length])
+}
 
-    /// What `ak_sparse_gather` makes of two runs; `nil` if that takes too many tokens.
-    init?(_ width: Int, _ a: [UInt8], _ b: [UInt8], most: Int) {
-        self.init(most: most, a.count / width, width) { found in
-            ak_sparse_gather(width, a, b, a.count / width, &found, most)
+/// The same by marks.
+private func gathered(_ a: [UInt16], _ b: [UInt16], rows: Int, cols: Int) -> [UInt8] {
+    let words = (cols + 63) / 64
+    var marks = [UInt64](repeating: 0, count: rows * words)
+    for i in 0..<rows {
+        for j in 0..<cols where a[i * cols + j] != b[i * cols + j] {
+            marks[i * words + j / 64] |= 1 << UInt64(j % 64)
         }
     }
+    let count = ak_marked_count(marks, rows, cols)
+    guard count > 0 else { return [] }
+    let room = ak_sparse_room(2, rows * cols, count)
+    var out = [UInt8](repeating: 0xAA, count: room + 32)
+    let length = ak_sparse_gather_marked(a, b, marks, rows, cols, count, &out)
+    #expect(length <= room && out[room...].allSatisfy { $0 == 0xAA }, "beyond its room")
+    return Array(out[..<length])
+}
 
-    /// The same by marks.
-    init?(_ a: [UInt16], _ b: [UInt16], rows: Int, cols: Int, most: Int) {
-        let words = (cols + 63) / 64
-        var marks = [UInt64](repeating: 0, count: rows * words)
-        for i in 0..<rows {
-            for j in 0..<cols where a[i * cols + j] != b[i * cols + j] {
-                marks[i * words + j / 64] |= 1 << UInt64(j % 64)
-            }
-        }
-        self.init(most: most, rows * cols, 2) { found in
-            ak_sparse_gather_marked(a, b, marks, rows, cols, &found, most)
-        }
+/// Adds differences to `bytes`, and says whether they were ones of so many elements; what lies behind stays as it is.
+private func scatter(_ stream: [UInt8], _ width: Int, onto bytes: inout [UInt8]) -> Bool {
+    var room = bytes + [UInt8](repeating: 0xAA, count: 64)
+    let isFine = ak_sparse_scatter(width, stream, stream.count, &room, bytes.count / width)
+    #expect(room[bytes.count...].allSatisfy { $0 == 0xAA }, "wrote beyond the elements")
+    bytes = Array(room[..<bytes.count])
+    return isFine
+}
+
+/// A stream put together bit by bit, as the page of the format says.
+private struct Bits {
+    var bytes: [UInt8]
+    private var count = 0
+
+    init(parameter: Int, count: Int) {
+        bytes = [UInt8(parameter)] + (0..<4).map { UInt8(truncatingIfNeeded: count >> (8 * $0)) }
     }
 
-    /// Room for as much as the header promises is enough, and nothing is written beyond it.
-    private init?(most: Int, _ count: Int, _ width: Int, _ gather: (inout ak_sparse) -> Bool) {
-        let room = { (count: Int) in [UInt8](repeating: 0xAA, count: count + 32) }
-        var (first, second, third) = (room(most + count / 126 + 2), room(most), room(most * width))
-        var found = ak_sparse()
-        var isDone = false
-        first.withUnsafeMutableBufferPointer { tokens in
-            second.withUnsafeMutableBufferPointer { values in
-                third.withUnsafeMutableBufferPointer { rests in
-                    found.tokens = tokens.baseAddress
-                    found.values = values.baseAddress
-                    found.rests = rests.baseAddress
-                    isDone = gather(&found)
-                }
-            }
-        }
-        for room in [first, second, third] { #expect(room.suffix(32).allSatisfy { $0 == 0xAA }, "beyond its room") }
-        guard isDone else { return nil }
-        tokens = Array(first[..<found.token_count])
-        values = Array(second[..<found.value_count])
-        rests = Array(third[..<found.rest_count])
+    mutating func add(_ bit: Bool) {
+        if count % 8 == 0 { bytes.append(0) }
+        if bit { bytes[bytes.count - 1] |= 1 << UInt8(count % 8) }
+        count += 1
     }
 
-    init(tokens: [UInt8], values: [UInt8] = [], rests: [UInt8] = []) {
-        (self.tokens, self.values, self.rests) = (tokens, values, rests)
+    mutating func add(_ number: UInt64, _ digits: Int) {
+        for digit in 0..<digits { add(number >> UInt64(digit) & 1 == 1) }
     }
 
-    /// Adds them to `bytes`, and says whether they were differences of so many elements.
-    ///
-    /// What lies behind stays as it is.
-    func scatter(_ width: Int, onto bytes: inout [UInt8]) -> Bool {
-        let count = bytes.count / width
-        var room = bytes + [UInt8](repeating: 0xAA, count: 64)
-        var (tokens, values, rests) = (self.tokens + [0], self.values + [0], self.rests + [0])
-        let isFine = tokens.withUnsafeMutableBufferPointer { tokens in
-            values.withUnsafeMutableBufferPointer { values in
-                rests.withUnsafeMutableBufferPointer { rests in
-                    var given = ak_sparse()
-                    given.tokens = tokens.baseAddress
-                    given.values = values.baseAddress
-                    given.rests = rests.baseAddress
-                    given.token_count = self.tokens.count
-                    given.value_count = self.values.count
-                    given.rest_count = self.rests.count
-                    return ak_sparse_scatter(width, &given, &room, count)
-                }
-            }
-        }
-        #expect(room[bytes.count...].allSatisfy { $0 == 0xAA }, "wrote beyond the elements")
-        bytes = Array(room[..<bytes.count])
-        return isFine
+    mutating func add(gap: Int, size: UInt64, down: Bool, parameter: Int) {
+        for _ in 0..<gap >> parameter { add(false) }
+        add(true)
+        add(UInt64(gap), parameter)
+        let digits = 63 - size.leadingZeroBitCount
+        for _ in 0..<digits { add(false) }
+        add(true)
+        add(size, digits)
+        add(down)
     }
 }
 
-/// Tokens written down by hand from the page of the format: gaps, then differences.
-private func written(_ width: Int, _ a: [UInt8], _ b: [UInt8]) -> Sparse {
+/// What the page says of two runs, with the parameter that the writer chose.
+private func written(_ width: Int, _ a: [UInt8], _ b: [UInt8], parameter: Int) -> [UInt8] {
     let mask: UInt64 = width == 8 ? .max : 1 << UInt64(8 * width) - 1
     let element = { (bytes: [UInt8], at: Int) in
         (0..<width).reduce(UInt64(0)) { $0 | UInt64(bytes[at * width + $1]) << UInt64(8 * $1) }
     }
-    var (result, gap) = (Sparse(tokens: []), 0)
-    for at in 0..<a.count / width {
-        let difference = (element(a, at) &- element(b, at)) & mask
+    let differences = (0..<a.count / width).map { (element(a, $0) &- element(b, $0)) & mask }
+    var (result, gap) = (Bits(parameter: parameter, count: differences.filter { $0 != 0 }.count), 0)
+    for difference in differences {
         if difference == 0 {
             gap += 1
             continue
         }
-        while gap >= 126 {
-            result.tokens.append(252)
-            gap -= 126
-        }
-        let isNegative = difference >> UInt64(8 * width - 1) == 1
-        let zigzag = (isNegative ? 2 &* ((0 &- difference) & mask) &- 1 : 2 &* difference) & mask
-        if zigzag == 1 || zigzag == 2 {
-            result.tokens.append(UInt8(2 * gap) + (isNegative ? 1 : 0))
-        } else {
-            result.tokens += [253, UInt8(gap)]
-            result.values.append(UInt8(min(zigzag, 255)))
-            if zigzag >= 255 { result.rests += (0..<width).map { UInt8(truncatingIfNeeded: zigzag >> UInt64(8 * $0)) } }
-        }
+        let down = difference >> UInt64(8 * width - 1) == 1
+        result.add(gap: gap, size: down ? (0 &- difference) & mask : difference, down: down, parameter: parameter)
         gap = 0
     }
-    return result
+    return result.bytes
 }
 
 @Suite struct SparseKernelTests {
@@ -142,18 +121,19 @@ private func written(_ width: Int, _ a: [UInt8], _ b: [UInt8]) -> Sparse {
     }
 
     private func check(_ width: Int, _ a: [UInt8], _ b: [UInt8], _ place: String) {
-        guard let found = Sparse(width, a, b, most: 2 * (a.count / width) + 2) else {
-            Issue.record("\(place): has room for everything")
-            return
-        }
-        #expect(found == written(width, a, b), "\(place)")
+        let found = gathered(width, a, b)
         var back = b
-        #expect(found.scatter(width, onto: &back) && back == a, "\(place)")
+        if found.isEmpty {
+            #expect(a == b, "\(place)")
+        } else {
+            #expect(found == written(width, a, b, parameter: Int(found[0])), "\(place)")
+            #expect(scatter(found, width, onto: &back) && back == a, "\(place)")
+        }
     }
 
     @Test(arguments: widths) func roundTrips(width: Int) {
         var random = Random("roundTrips \(width)")
-        for count in Array(0...20) + [125, 126, 127, 128, 251, 252, 253, 254, 255, 379, 1000] {
+        for count in Array(0...20) + [63, 64, 65, 255, 1000, 5000] {
             for rarity in [1, 2, 7, 100, 1_000_000] {
                 let (a, b) = pair(width, count, rarity: rarity, &random)
                 check(width, a, b, "\(count) elements, 1 of \(rarity)")
@@ -161,21 +141,26 @@ private func written(_ width: Int, _ a: [UInt8], _ b: [UInt8]) -> Sparse {
         }
     }
 
-    /// One difference at every place of a run, after gaps on both sides of what one token holds.
-    @Test(arguments: widths) func singleDifferences(width: Int) {
-        let b = [UInt8](repeating: 7, count: 400 * width)
-        for at in 0..<400 where at % 7 == 0 || at % 126 < 2 || at % 126 > 123 {
-            for step in [1, 255, 128] as [UInt8] {
+    /// Differences of all sizes, and gaps that take long codes.
+    @Test(arguments: widths) func edges(width: Int) {
+        var random = Random("edges \(width)")
+        let count = 3000
+        let b = (0..<count * width).map { _ in UInt8.random(in: 0...255, using: &random) }
+        for bit in 0..<8 * width {
+            for at in [0, 1, count - 1] {
                 var a = b
-                a[at * width] &+= step
-                check(width, a, b, "element \(at) + \(step)")
+                a[at * width + bit / 8] ^= 1 << UInt8(bit % 8)
+                check(width, a, b, "element \(at), bit \(bit)")
             }
         }
-        for gap in [0, 1, 125, 126, 127, 251, 252, 253, 378] {
-            var a = b
-            a[0] ^= 1
-            a[(gap + 1) * width] ^= 0xFF
-            check(width, a, b, "gap \(gap)")
+        // Many at the start make the parameter small, so that the last gap is long.
+        for gap in [0, 1, 7, 50, 56, 57, 60, 120, 1000, 2400] {
+            for size in [UInt8(1), 0x80, 0xFF] {
+                var a = b
+                for at in 0..<500 { a[at * width] ^= 1 }
+                a[(500 + gap) * width + width - 1] ^= size
+                check(width, a, b, "gap \(gap), size \(size)")
+            }
         }
     }
 
@@ -189,74 +174,87 @@ private func written(_ width: Int, _ a: [UInt8], _ b: [UInt8]) -> Sparse {
                     let words = { (bytes: [UInt8]) in
                         (0..<rows * cols).map { UInt16(bytes[2 * $0]) | UInt16(bytes[2 * $0 + 1]) << 8 }
                     }
-                    for most in [0, 1, 2, 3, rows * cols / 6 + 1, 2 * rows * cols + 2] {
-                        let marked = Sparse(words(a), words(b), rows: rows, cols: cols, most: most)
-                        #expect(marked == Sparse(2, a, b, most: most), "\(rows)x\(cols), 1 of \(rarity), \(most)")
-                    }
+                    let marked = gathered(words(a), words(b), rows: rows, cols: cols)
+                    #expect(marked == gathered(2, a, b), "\(rows)x\(cols), 1 of \(rarity)")
                 }
             }
         }
     }
 
-    /// Too many differences are said to be too many, and its room is never left.
-    @Test(arguments: widths) func fewTokens(width: Int) {
-        var random = Random("fewTokens \(width)")
-        for count in [1, 10, 300] {
-            for rarity in [1, 2, 3, 130] {
-                let (a, b) = pair(width, count, rarity: rarity, &random)
-                let needed = written(width, a, b).tokens.count
-                for most in [0, 1, 2, 3, 5, count / 6 + 1, needed, needed + 1] {
-                    guard let found = Sparse(width, a, b, most: most) else {
-                        #expect(most <= needed, "\(count) 1 of \(rarity): \(needed) tokens fit in \(most)")
-                        continue
-                    }
-                    #expect(found == written(width, a, b))
-                }
-            }
-        }
+    /// Few bits where few differ: within an eighth of what the gaps' entropy and a bit for the sign say.
+    @Test(arguments: [(20, 0.125), (100, 0.125), (1000, 0.125)]) func sizes(rarity: Int, slack: Double) {
+        var random = Random("sizes \(rarity)")
+        let count = 400_000
+        let b = [UInt8](repeating: 7, count: 2 * count)
+        var a = b
+        for at in 0..<count where Int.random(in: 0..<rarity, using: &random) == 0 { a[2 * at] ^= 1 }
+        let p = 1 / Double(rarity)
+        let entropy = (-p * log2(p) - (1 - p) * log2(1 - p)) / p
+        let differing = ak_sparse_count(2, a, b, count)
+        let bits = Double(8 * gathered(2, a, b).count) / Double(differing)
+        // The size, which is always one here, takes a bit as well.
+        #expect(bits < (entropy + 2) * (1 + slack), "\(bits) bits, entropy \(entropy)")
     }
 
-    /// A few bytes, those with a meaning more often than others.
-    private func some(_ most: Int, _ random: inout Random) -> [UInt8] {
-        (0..<Int.random(in: 0...most, using: &random)).map { _ in
-            Int.random(in: 0..<3, using: &random) == 0
-                ? [0, 1, 2, 250, 251, 252, 253, 254, 255][Int.random(in: 0..<9, using: &random)]
-                : UInt8.random(in: 0...255, using: &random)
-        }
-    }
-
-    /// Bytes that describe nothing never leave the elements; where they describe something, it is what the page says.
+    /// Bytes that describe nothing never leave the elements.
     @Test(arguments: widths) func hostileBytes(width: Int) {
         var random = Random("hostileBytes \(width)")
         var (fine, refused) = (0, 0)
-        for _ in 0..<6_000 {
-            let given = Sparse(
-                tokens: some(12, &random), values: some(3, &random), rests: some(3 * width, &random))
-            var bytes = [UInt8](repeating: 0, count: width * Int.random(in: 0...600, using: &random))
-            if given.scatter(width, onto: &bytes) { fine += 1 } else { refused += 1 }
+        for round in 0..<6_000 {
+            let count = Int.random(in: 0...600, using: &random)
+            var stream: [UInt8]
+            if round % 2 == 0 {
+                stream = [UInt8.random(in: 0...8, using: &random), UInt8.random(in: 0...5, using: &random), 0, 0, 0]
+                stream += (0..<Int.random(in: 0...9, using: &random)).map { _ in .random(in: 0...255, using: &random) }
+            } else {
+                let (a, b) = pair(width, max(1, count), rarity: 9, &random)
+                stream = gathered(width, a, b)
+                for _ in 0..<2 where !stream.isEmpty {
+                    stream[Int.random(in: 0..<stream.count, using: &random)] ^=
+                        1 << UInt8.random(in: 0...7, using: &random)
+                }
+            }
+            var bytes = [UInt8](repeating: 0, count: width * count)
+            if scatter(stream, width, onto: &bytes) { fine += 1 } else { refused += 1 }
         }
         #expect(fine > 10 && refused > 100, "\(fine) \(refused)")
     }
 
     @Test(arguments: widths) func whatIsNoDifference(width: Int) {
-        let all = [UInt8](repeating: 255, count: width)
-        let flaws: [(Sparse, String)] = [
-            (Sparse(tokens: [254]), "a token that there is not"), (Sparse(tokens: [255]), "another"),
-            (Sparse(tokens: [20]), "an element behind the last"), (Sparse(tokens: [18, 0]), "the same, later"),
-            (Sparse(tokens: [252, 0]), "after a skip"), (Sparse(tokens: [253]), "no gap"),
-            (Sparse(tokens: [253, 0]), "no value"),
-            (Sparse(tokens: [253, 10], values: [3]), "a value behind the last"),
-            (Sparse(tokens: [253, 0], values: [255]), "no rest"),
-            (Sparse(tokens: [253, 0], values: [255], rests: Array(all.dropLast())), "half a rest"),
-            (Sparse(tokens: [0], values: [3]), "a value too many"),
-            (Sparse(tokens: [0], rests: all), "a rest too many"),
+        /// One difference, and what may be wrong with it.
+        let one = { (gap: Int, size: UInt64, parameter: Int, count: Int) in
+            var bits = Bits(parameter: parameter, count: count)
+            bits.add(gap: gap, size: size, down: false, parameter: parameter)
+            return bits.bytes
+        }
+        var two = Bits(parameter: 3, count: 2)
+        two.add(gap: 4, size: 1, down: false, parameter: 3)
+        two.add(gap: 5, size: 1, down: true, parameter: 3)
+        let top = UInt64(1) << UInt64(8 * width - 1)
+        let flaws: [([UInt8], String)] = [
+            ([], "nothing"), ([0, 1, 0, 0], "half a head"), (one(0, 1, 32, 1), "a parameter that there is not"),
+            (one(0, 1, 0, 0), "no differences"), (one(0, 1, 0, 11), "more differences than elements"),
+            (one(0, 1, 0, 2), "fewer than it says"), (one(10, 1, 1, 1), "an element behind the last"),
+            (one(10, 1, 0, 1), "the same"), (one(3, 1, 5, 1) + [0], "a byte too many"),
+            (two.bytes, "the second one behind the last"), (Array(one(9, top, 0, 1).dropLast()), "cut short"),
+            ([0, 1, 0, 0, 0] + [UInt8](repeating: 0, count: 20), "zeros without an end"),
         ]
         for (given, what) in flaws {
             var bytes = [UInt8](repeating: 0, count: 10 * width)
-            #expect(!given.scatter(width, onto: &bytes), "\(what)")
+            #expect(!scatter(given, width, onto: &bytes), "\(what)")
         }
+        if width < 8 {
+            var bytes = [UInt8](repeating: 0, count: 10 * width)
+            #expect(!scatter(one(0, top << 1, 0, 1), width, onto: &bytes), "a size that no element has")
+        }
+        // A bit that is set behind the last difference.
+        var loose = one(1, 1, 0, 1)
+        loose[5] |= 0x80
         var bytes = [UInt8](repeating: 0, count: 10 * width)
-        #expect(Sparse(tokens: [18]).scatter(width, onto: &bytes) && bytes[9 * width] == 1)
-        #expect(Sparse(tokens: [253, 9], values: [255], rests: all).scatter(width, onto: &bytes))
+        #expect(!scatter(loose, width, onto: &bytes))
+        bytes = [UInt8](repeating: 0, count: 10 * width)
+        #expect(scatter(one(9, 1, 3, 1), width, onto: &bytes) && bytes[9 * width] == 1)
+        bytes = [UInt8](repeating: 0, count: 10 * width)
+        #expect(scatter(one(9, top, 0, 1), width, onto: &bytes) && bytes[10 * width - 1] == 0x80)
     }
 }

@@ -38,6 +38,9 @@ struct Update {
             return (bits(grid, source), stats)
         }
         ak_update16(grid.dtype, source, &out, rows, cols, packed, norms, left, r, scratch, &stats)
+        var uncounted = [UInt8](repeating: 0xAA, count: source.count)
+        ak_update16(grid.dtype, source, &uncounted, rows, cols, packed, norms, left, r, scratch, nil)
+        #expect(out == uncounted, "without statistics")
         return (bits(grid, out), stats)
     }
 

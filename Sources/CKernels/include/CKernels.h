@@ -101,8 +101,8 @@ size_t ak_update16_scratch(size_t rows, size_t r);
 
 /// out = round(W + L R) for `rows` x `cols` weights of BF16 or F16, contiguous; `out` may be `weights` itself.
 ///
-/// `left` is rows x r and already scaled; `scratch` is aligned to 64 bytes. `stats` may not be NULL. Its D is the
-/// float32 sum here, good to 24 bits; squares below 2^-149 count as zero.
+/// `left` is rows x r and already scaled; `scratch` is aligned to 64 bytes. `stats` may be NULL. Its D is the float32
+/// sum here, good to 24 bits; squares below 2^-149 count as zero.
 void ak_update16(enum ak_dtype dtype, const void *weights, void *out, size_t rows, size_t cols, const float *packed,
                  const float *colnorm, const double *left, size_t r, void *scratch, struct ak_stats *stats);
 
@@ -214,25 +214,23 @@ size_t ak_run_symbols(const uint8_t *src, size_t n, uint32_t counts[286]);
 
 // MARK: Where two runs of elements differ (formats/undo-record.md); elements have a width of 1, 2, 4 or 8 bytes
 
-/// Differences as three runs of bytes, in memory of the caller.
-struct ak_sparse {
-    uint8_t *tokens;  ///< 2g: g equal elements, then one that is 1 more; 2g + 1: 1 less, g < 126. 252: 126 equal elements.
-                      ///< 253: the next token is a plain g, and after so many equal elements comes a value
-    uint8_t *values;  ///< other differences in zigzag form, 255 for all from 255 on
-    uint8_t *rests;   ///< of these, the whole zigzag numbers, little-endian
-    size_t token_count, value_count, rest_count;
-};
+/// How many elements of a are not those of b.
+size_t ak_sparse_count(size_t width, const void *a, const void *b, size_t n);
 
-/// Describes a - b; false if that takes more than about `most` tokens.
-///
-/// `out` has room for `most + n / 126 + 2` tokens, `most` values, and `most * width` bytes of rests.
-bool ak_sparse_gather(size_t width, const void *a, const void *b, size_t n, struct ak_sparse *out, size_t most);
+/// Bytes of room that the stream of `count` differences of n elements may need.
+size_t ak_sparse_room(size_t width, size_t n, size_t count);
+
+/// Describes a - b, of which `count` > 0 elements of n < 2^32 are not zero, as a stream of bits; returns its bytes.
+size_t ak_sparse_gather(size_t width, const void *a, const void *b, size_t n, size_t count, uint8_t *out);
 
 /// The same for rows x cols elements of two bytes, of which `differs` tells where they differ, as `ak_update16_back` does.
-bool ak_sparse_gather_marked(const uint16_t *a, const uint16_t *b, const uint64_t *differs, size_t rows, size_t cols,
-                             struct ak_sparse *out, size_t most);
+size_t ak_sparse_gather_marked(const uint16_t *a, const uint16_t *b, const uint64_t *differs, size_t rows, size_t cols,
+                               size_t count, uint8_t *out);
+
+/// How many bits of `differs` are set.
+size_t ak_marked_count(const uint64_t *differs, size_t rows, size_t cols);
 
 /// Adds the differences to the n elements of `inout`; false if they do not describe n elements.
-bool ak_sparse_scatter(size_t width, const struct ak_sparse *in, void *inout, size_t n);
+bool ak_sparse_scatter(size_t width, const uint8_t *stream, size_t length, void *inout, size_t n);
 
 #endif
