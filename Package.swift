@@ -76,7 +76,7 @@ let package = Package(
             name: "Reports", dependencies: ["Composition", "Merging", "Console", "Files"], swiftSettings: strict),
 
         .executableTarget(
-            name: "adapter-inspect", dependencies: ["Adapters", "Archives", "Console"], swiftSettings: strict),
+            name: "adapter-inspect", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(
             name: "adapter-verify", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(

@@ -28,6 +28,15 @@ public final class UndoRecord: Sendable {
         try self.init(InputFile(path: path))
     }
 
+    /// Opens the file at `path` if its header says that it is a record; what else is wrong with it, others tell.
+    public static func openIfRecord(path: String) throws(Problem) -> UndoRecord? {
+        let file = try InputFile(path: path)
+        guard let header = try? Header.read(from: file), header.metadataValue(UndoFormat.versionKey) != nil else {
+            return nil
+        }
+        return try UndoRecord(file)
+    }
+
     /// Reads header and directory of `file`.
     public init(_ file: any ByteSource) throws(Problem) {
         self.file = file
@@ -94,8 +103,12 @@ public final class UndoRecord: Sendable {
         directory.inputs.map { Input(name: $0.name, weight: $0.weight, digest: $0.digest, isHeld: $0.isHeld) }
     }
 
+    /// What the base was called.
+    public var baseName: String { directory.base }
     /// Whether the base was one file, not a directory.
     public var isFile: Bool { directory.isFile }
+    /// How many files it restores.
+    public var restoredCount: Int { directory.files.count { !$0.isAside } }
     /// Bytes of all files that it restores.
     public var restoredSize: Int { directory.files.reduce(0) { $0 + ($1.isAside ? 0 : $1.size) } }
     /// Paths of files that base and merged model share; they are not in the record.

@@ -48,7 +48,10 @@ enum InspectTool {
             Option("force", short: "f", help: "Replace the picture if it exists."),
         ],
         operands: [
-            ("PATH...", "An adapter's directory or file, a model's directory or index, or any safetensors file.")
+            (
+                "PATH...",
+                "An adapter's directory or file, a model's directory or index, an undo record, or any safetensors file."
+            )
         ],
         examples: [
             ("adapter-inspect style/ llama/", "what are these?"),

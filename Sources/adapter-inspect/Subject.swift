@@ -1,6 +1,7 @@
 import Adapters
 import Archives
 import Files
+import Merging
 import Problems
 import Safetensors
 import StrictJSON
@@ -12,6 +13,8 @@ enum Subject {
     case checkpoint(CheckpointFacts)
     /// An archive that holds something else, or needs a base to be read.
     case archive(Archive)
+    /// The record of a merge, with which it is taken back.
+    case undo(UndoRecord)
 
     /// Looks at what `path` holds, not at its name.
     init(path: String) throws(Problem) {
@@ -24,6 +27,8 @@ enum Subject {
         default:
             if let archive = try Archive.openIfArchive(path: path) {
                 self = try Self.packed(archive)
+            } else if let record = try UndoRecord.openIfRecord(path: path) {
+                self = .undo(record)
             } else {
                 self = try Self.file(path)
             }

@@ -2,6 +2,7 @@ import Adapters
 import Archives
 import Console
 import Files
+import Merging
 import Problems
 import Safetensors
 
@@ -34,7 +35,7 @@ struct View {
         archive = try subject.archive(path)
         identity = try Self.identity(subject)
         switch subject {
-        case .archive:
+        case .archive, .undo:
             problems = []
             norms = nil
         case .checkpoint(let facts):
@@ -87,6 +88,7 @@ struct View {
             members += facts.members
             if showsTensors { members.append(("tensors", .array(TensorList(facts).documents))) }
         case .archive: members.append(("type", "archive"))
+        case .undo(let record): members += record.members
         }
         members.append(("identity", .optional(identity)))
         members.append(("archive", archive?.json ?? .null))
@@ -119,6 +121,9 @@ struct View {
             let sheet = FactSheet(title: escaped("\(path): packed archive"))
             for line in sheet.lines + ownLines { terminal.print(line) }
             terminal.note("adapter-unpack \(shellQuoted(archive.path)) --list shows what is in it")
+        case .undo(let record):
+            for line in record.lines(path: path) { terminal.print(line) }
+            terminal.note("adapter-unmerge MERGED --undo \(shellQuoted(path)) -o OUT gives the base back")
         case .checkpoint(let facts):
             for line in facts.lines(path: path) + ownLines { terminal.print(line) }
             if showsTensors {
@@ -192,6 +197,7 @@ extension Subject {
     func archive(_ path: String) throws(Problem) -> Archive? {
         switch self {
         case .adapter(let facts): facts.adapter.archive
+        case .undo: nil
         case .archive(let archive): archive
         case .checkpoint: try Archive.openIfArchive(path: path)
         }

@@ -97,7 +97,7 @@ enum StatusReport {
             problems.append(
                 Problem(
                     .unfinished, "interrupted-swap", file: path, "has a swap that was interrupted",
-                    hint: "finish it, or take it back: adapter-swap \(path) recover"))
+                    hint: "finish it, or take it back: adapter-swap \(shellQuoted(path)) recover"))
         }
         if terminal.json { terminal.print(json: document(status, problems)) } else { show(status, terminal) }
         guard problems.isEmpty else { throw ProblemList(problems) }

@@ -2,7 +2,7 @@ import CKernels
 import Foundation
 import Testing
 
-/// What `ak_sparse_gather` makes of two runs; empty if they are equal. Room for as much as it asks for is enough.
+/// What `ak_sparse_gather` makes of two runs, in as much room as it asks for; empty if they are equal.
 private func gathered(_ width: Int, _ a: [UInt8], _ b: [UInt8]) -> [UInt8] {
     let n = a.count / width
     let count = ak_sparse_count(width, a, b, n)

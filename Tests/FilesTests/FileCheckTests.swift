@@ -20,7 +20,7 @@ import Testing
         let scratch = try Scratch()
         var random = SeededRandom(test: "file checks")
         for size in [1, 15, 16, 17, 4096, (1 << 20) - 1, (1 << 20) + 33] {
-            let bytes = random.bytes(size)
+            let bytes = (0..<size).map { _ in UInt8(random.below(256)) }
             let path = try scratch.write("file", bytes)
             let file = try InputFile(path: path)
             for method in FileCheck.Method.allCases {

@@ -26,6 +26,27 @@ import Testing
         return scratch
     }
 
+    /// `adapter-inspect` says what a record is, what it takes out and how to use it.
+    @Test func inspected() throws {
+        let scratch = try made()
+        let record = scratch("undo")
+        let size = try bytes(of: record).count
+        let shown = Tools.run("adapter-inspect", [record])
+        #expect(shown.status == 0)
+        let lines = shown.out.split(separator: "\n").map(String.init)
+        #expect(lines.first == "\(record): undo record of a merge")
+        #expect(lines.contains("  takes out     adapter, weight 1 (in the record)"), "\(lines)")
+        #expect(
+            shown.err.contains("adapter-unmerge MERGED --undo '\(record)' -o OUT gives the base back"), "\(shown.err)")
+        let document = Tools.run("adapter-inspect", [record, "--json"]).out
+        for member in ["\"type\": \"undo-record\"", "\"size\": \(size)", "\"held\": true"] {
+            #expect(document.contains(member), "\(member)")
+        }
+        let named = try made("--undo-by-name")
+        let other = Tools.run("adapter-inspect", [named("undo")]).out
+        #expect(other.contains("adapter, weight 1 (not in the record: name it with --adapter)"), "\(other)")
+    }
+
     private func check(_ tool: String, _ line: [String], _ status: Int32, _ message: String, _ hint: String?) throws {
         let scratch = try made()
         let answer = Tools.run(tool, line.map { place($0, scratch) })
