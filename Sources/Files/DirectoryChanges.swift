@@ -1,3 +1,4 @@
+import CPosix
 import Glibc
 import Problems
 
@@ -19,6 +20,9 @@ extension Directory {
         _ = unsafe fchownat(descriptor.raw, own, status.st_uid, status.st_gid, 0)
         _ = unsafe fchmodat(descriptor.raw, own, status.st_mode & 0o7777, 0)
     }
+
+    /// Whether it is the root of a mount, if the kernel tells.
+    package var isMountRoot: Bool { ak_is_mount_root(descriptor.raw) != 0 }
 
     /// Whether this user may make files in it.
     package var isWritable: Bool { unsafe faccessat(descriptor.raw, ".", W_OK, AT_EACCESS) == 0 }
@@ -53,6 +57,15 @@ extension Directory {
         return FileStamp.of(path + target, in: other)
     }
 
+    /// Whether a file of this directory can have a second name in another one, or could be copied there: not so if only mounts
+    /// part them, across which nothing can be renamed.
+    package func canMove(_ name: String, to target: Directory, as newName: String) throws(Problem) -> Bool {
+        try target.removeFile(newName)
+        let code = System.link(name, in: descriptor.raw, newName, in: target.descriptor.raw)
+        if code >= 0 { try target.removeFile(newName) }
+        return code != -Int(EXDEV)
+    }
+
     /// Gives a file of this directory a name in another one, or where that cannot be, copies it there, durably.
     package func link(_ name: String, to target: Directory, as newName: String) throws(Problem) {
         let code = System.link(name, in: descriptor.raw, newName, in: target.descriptor.raw)
@@ -75,7 +88,8 @@ extension Directory {
     /// Exchanges two directories at one stroke; false if the file system cannot do that.
     package func exchange(_ name: String, with other: String, in target: Directory) throws(Problem) -> Bool {
         let code = System.exchange(name, in: descriptor.raw, other, in: target.descriptor.raw)
-        if [EINVAL, ENOSYS, EOPNOTSUPP, EBUSY].contains(Int32(truncatingIfNeeded: -code)) { return false }
+        // EXDEV: another mount, or a directory that lies in a lower layer of an overlay.
+        if [EINVAL, ENOSYS, EOPNOTSUPP, EBUSY, EXDEV].contains(Int32(truncatingIfNeeded: -code)) { return false }
         guard code >= 0 else { throw SystemErrors.problem(-code, "exchange", path(of: name), output: true) }
         return true
     }

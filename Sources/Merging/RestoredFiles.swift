@@ -95,7 +95,15 @@ public final class RestoredFile: ByteSource {
                     throw UndoFormat.damaged("refers to a file beside the merged one").at(file: base.record.path)
                 }
                 for part in parts { place = try place.folder(part) }
-                let source = try place.source(last)
+                let source: any ByteSource
+                do throws(Problem) {
+                    source = try place.source(last)
+                } catch {
+                    throw Problem(
+                        .incompatible, "not-the-merge", file: error.file ?? base.merged.path,
+                        "is missing or cannot be read, though the record says that the merge copied it from the base",
+                        hint: "put it back as it was in the base")
+                }
                 guard source.size == part.size else {
                     throw Problem(
                         .incompatible, "not-the-merge", file: source.path,

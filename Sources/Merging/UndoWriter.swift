@@ -39,6 +39,8 @@ public final class UndoWriter: Sendable {
     private let linked: Set<String>
     /// What lies in the base's directory and is no part of it.
     private let foreign: Set<String>
+    /// Whether files that the merge copies are in the record all the same.
+    private let holdsDocuments: Bool
     private let state: Mutex<State>
 
     /// Prepares to write the record of `plan` into `output`.
@@ -47,13 +49,16 @@ public final class UndoWriter: Sendable {
     ///   - holdsAdapters: whether the adapters go into the record; if not, it names them by digest.
     ///   - linked: paths of files that are the same in base and merged model, as one file with two names; they are only named.
     ///   - foreign: names in the base's directory that are no part of it.
+    ///   - holdsDocuments: whether files that the merge copies are in the record all the same, so that they come back
+    ///     whatever becomes of the copies.
     public init(
         _ plan: MergePlan, output: StagedOutput, holdsAdapters: Bool = true, linked: Set<String> = [],
-        foreign: Set<String> = []
+        foreign: Set<String> = [], holdsDocuments: Bool = false
     ) throws(Problem) {
         self.plan = plan
         self.linked = linked
         self.foreign = foreign
+        self.holdsDocuments = holdsDocuments
         self.output = output
         file = try output.createGrowing(lastComponent(of: output.path))
         var held: [(name: String, size: Int)] = []
@@ -207,7 +212,7 @@ public final class UndoWriter: Sendable {
         var listing = UndoListing(apart: Set(plan.base.shards.map(\.name)).union(linked).union(foreign))
         try listing.collect(plan.base)
         for item in listing.files {
-            let other = (try? documents?.file(at: item.path)) ?? nil
+            let other = holdsDocuments ? nil : (try? documents?.file(at: item.path)) ?? nil
             let head = try keep(item.source, count: item.source.size, sameAs: other)
             let file = UndoFile(
                 path: item.path, size: item.source.size,

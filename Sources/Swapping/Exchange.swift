@@ -32,7 +32,7 @@ struct Exchange {
 
     // MARK: Doing it
 
-    /// Writes the journal, exchanges, and finishes.
+    /// Writes the journal, exchanges, and finishes; what is left over then is for `sweep`.
     func run(_ place: SwapPlace, _ directory: Directory) throws(Problem) {
         try directory.write(text, as: SwapPlace.journalName)
         if place.isInside {
@@ -48,7 +48,20 @@ struct Exchange {
         return copy
     }
 
-    /// Goes on from wherever it stopped, up to the end.
+    /// Files can be renamed from the state's directory into the model's unless a mount is between them.
+    private func requireOneMount(_ place: SwapPlace, _ directory: Directory) throws(Problem) {
+        let model = try place.model()
+        guard let file = try FileListing(model).files.first(where: { !$0.path.contains("/") }) else { return }
+        guard try !model.canMove(file.path, to: directory, as: ".trial.partial") else { return }
+        throw Problem(
+            .io, "other-mount", file: place.path,
+            "is on another mount than '\(directory.path)', the state of its swaps, so nothing can be exchanged",
+            hint:
+                "swap it where it is not mounted over; or, if the state is of no more use, remove its directory: a new one goes inside"
+        )
+    }
+
+    /// Goes on from wherever it stopped, up to the end; what is left over then is for `sweep`.
     func advance(_ place: SwapPlace, _ directory: Directory) throws(Problem) {
         if isByFile {
             try directory.write(text, as: SwapPlace.journalName)
@@ -57,6 +70,7 @@ struct Exchange {
             let (holder, name) = try directory.place(of: next, making: false)
             if place.parent.identity(of: place.name)?.number == liveNumber {
                 guard try holder.exchange(name, with: place.name, in: place.parent) else {
+                    try requireOneMount(place, directory)
                     return try byFile().advance(place, directory)
                 }
             }
@@ -90,7 +104,6 @@ struct Exchange {
         try directory.write(Array(state.value.encoded(indent: 1).utf8), as: SwapPlace.stateName)
         try directory.removeFile(SwapPlace.journalName)
         try directory.makeDurable()
-        try Self.sweep(directory, state)
     }
 
     /// Whether files are exchanged one by one, so that the directory's identity says nothing.

@@ -28,7 +28,13 @@ final class SwapPlace: Sendable {
 
     init(_ path: String) throws(Problem) {
         self.path = path
-        guard Directory.kind(of: path) == .directory, let resolved = resolvedPath(path) else {
+        let kind = Directory.kind(of: path)
+        guard kind != .directory || resolvedPath(path) != nil else {
+            throw Problem(
+                .missing, "no-model", file: path, "was removed: a swap put another directory in its place",
+                hint: "go there anew (cd), or name the model by its whole path")
+        }
+        guard kind == .directory, let resolved = resolvedPath(path) else {
             throw Problem(
                 .missing, "no-model", file: path,
                 Directory.kind(of: path) == nil ? "does not exist" : "is no directory",
@@ -44,7 +50,9 @@ final class SwapPlace: Sendable {
         }
         let beside = parent.has(Self.besideName(name))
         isInside =
-            !beside && (own.has(Self.insideName) || !own.identity.isBeside(parent.identity) || !parent.isWritable)
+            !beside
+            && (own.has(Self.insideName) || own.isMountRoot || !own.identity.isBeside(parent.identity)
+                || !parent.isWritable)
     }
 
     private static func besideName(_ name: String) -> String { ".\(name).adapterkit-swap" }

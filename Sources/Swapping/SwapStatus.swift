@@ -44,6 +44,10 @@ public struct SwapStatus: Sendable {
     public private(set) var holder: String?
     /// Whether a swap was interrupted.
     public private(set) var isInterrupted = false
+    /// Whether a record is to give the base back.
+    public private(set) var needsUndo = false
+    /// Files of the model and of what is kept that were looked at.
+    public private(set) var checkedFiles = 0
     /// What is not as it should be.
     public private(set) var problems: [Problem] = []
 
@@ -60,7 +64,12 @@ public struct SwapStatus: Sendable {
         guard let directory = try place.state() else { return }
         holder = ExclusiveLock.holder(SwapPlace.lockName, in: directory)
         isInterrupted = holder == nil && directory.has(SwapPlace.journalName)
-        guard let document = try directory.document(SwapPlace.stateName) else { return }
+        guard let document = try directory.document(SwapPlace.stateName) else {
+            if holder == nil, !isInterrupted, let problem = Swapper.lostState(place, directory) {
+                problems.append(problem)
+            }
+            return
+        }
         let state = try SwapState(document, file: directory.path(of: SwapPlace.stateName))
         base = state.base
         live = Self.entry(state.live, others: state.kept)
@@ -68,6 +77,7 @@ public struct SwapStatus: Sendable {
             let others = state.kept.enumerated().filter { $0.offset != at }.map(\.element)
             kept.append(Self.entry(state.kept[at], others: others + [state.live]))
         }
+        needsUndo = state.hasUndo
         if state.hasUndo { undoSize = FileStamp.of(SwapPlace.undoName, in: directory)?.size }
         guard holder == nil, !isInterrupted else { return }
         if state.hasUndo, undoSize == nil {
@@ -100,6 +110,7 @@ public struct SwapStatus: Sendable {
             })
         let total = roots.reduce(0) { $0 + $1.2.files.reduce(0) { $0 + $1.stamp.size } }
         for (path, root, generation) in roots {
+            checkedFiles += generation.files.count
             let changes = try FileChanges(root, generation)
             // New stamps on the same bytes, as after a copy, are no change, as for a swap.
             var isSame = changes.isEmpty
@@ -116,7 +127,10 @@ public struct SwapStatus: Sendable {
                         .incompatible, "foreign-change", file: path,
                         "holds a generation that was changed by something else: "
                             + (changes.changed + changes.missing + changes.added)[0],
-                        hint: "forget it, and it is merged anew"))
+                        hint: generation.isBase
+                            ? "put the file back as it was: it is the base, which nothing else can give back"
+                            : "forget it, and it is merged anew: adapter-swap \(shellQuoted(place.path)) forget \(generation.id)"
+                    ))
             }
             guard deep else { continue }
             let gone = Set(changes.missing)

@@ -9,8 +9,8 @@ extension Swapper {
     func restore(_ state: inout SwapState) throws -> SwapOutcome {
         let restored = try restoredBase()
         let written = restored.restoredSize
-        if options.isDryRun { return SwapOutcome(kind: .restored, written: written, undo: nil) }
         try requireSpace(written)
+        if options.isDryRun { return SwapOutcome(kind: .restored, written: written, undo: nil) }
         try write(restored, to: directory.path(of: SwapPlace.nextName))
         let live = try baseGeneration(in: directory.path(of: SwapPlace.nextName), state)
         try run(to: live, next: SwapPlace.nextName, undo: .none, &state)

@@ -129,14 +129,15 @@ extension Swapper {
         if keepsBase { try requireNoLinks() }
         let sharing = try SharedFiles(plan, base: source.directory, live: source.live)
         let room = sharing.writtenSize(plan) + (keepsBase ? 0 : plan.weightFileSize / 16 + adapterBytes(plan))
-        if options.isDryRun { return SwapOutcome(kind: .merged, written: sharing.writtenSize(plan), undo: nil) }
         try requireSpace(room)
+        if options.isDryRun { return SwapOutcome(kind: .merged, written: sharing.writtenSize(plan), undo: nil) }
         let stage = try StagedOutput(path: directory.path(of: SwapPlace.nextName), shape: .directory, replacing: false)
         let record =
             keepsBase
             ? nil : try StagedOutput(path: directory.path(of: SwapPlace.nextUndoName), shape: .file, replacing: false)
         let undo = try record.map {
-            try UndoWriter(plan, output: $0, linked: sharing.paths, foreign: [SwapPlace.insideName])
+            try UndoWriter(
+                plan, output: $0, linked: sharing.paths, foreign: [SwapPlace.insideName], holdsDocuments: true)
         }
         let next = try Directory(path: stage.stagePath)
         try sharing.link(into: next)
@@ -258,10 +259,22 @@ extension Swapper {
             // As long as the model is the old one, the user need not clear up.
             if place.parent.identity(of: place.name)?.number == liveNumber, !exchange.hasBegun(place, directory) {
                 try? exchange.takeBack(directory, self.state())
+                throw error
             }
-            throw error
+            var problem = error
+            problem.hint =
+                "the model may be changed already; finish it: adapter-swap \(shellQuoted(place.path)) recover"
+            throw problem
         }
         state = after
+        do throws(Problem) {
+            try Exchange.sweep(directory, after)
+        } catch {
+            var problem = error
+            problem.severity = .warning
+            problem.hint = "the model is changed all the same; the next command removes what is left"
+            callbacks.report([problem])
+        }
     }
 }
 

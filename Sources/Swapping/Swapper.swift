@@ -138,6 +138,7 @@ public final class Swapper: Sendable {
         let number = place.parent.identity(of: place.name)?.number
         if exchange.isByFile || number == exchange.nextNumber {
             try exchange.advance(place, directory)
+            try Exchange.sweep(directory, exchange.state)
             return (true, true)
         }
         guard number == exchange.liveNumber else {
@@ -154,7 +155,10 @@ public final class Swapper: Sendable {
 
     /// The state, held against the files; of a model that was never swapped, or whose base was changed since, a new one.
     func currentState() throws -> SwapState {
-        guard var state = try state() else { return try adopted(kept: []) }
+        guard var state = try state() else {
+            try requireNothingLeft()
+            return try adopted(kept: [])
+        }
         let changes = try FileChanges(place.model(), state.live)
         if changes.isEmpty { return state }
         if let live = try changes.confirmed(
@@ -179,6 +183,23 @@ public final class Swapper: Sendable {
         // The base may be worked on as long as nothing was made of it.
         guard state.live.isBase, state.kept.isEmpty else { throw ProblemList(problems) }
         return try adopted(kept: [])
+    }
+
+    /// A record or generations without a state are the only way back to a base, so nothing may take their place.
+    private func requireNothingLeft() throws(Problem) {
+        if let problem = Self.lostState(place, directory) { throw problem }
+    }
+
+    /// What is wrong where there is something to take adapters out with, but nothing that says of which model.
+    static func lostState(_ place: SwapPlace, _ directory: Directory) -> Problem? {
+        guard let left = [SwapPlace.undoName, SwapPlace.keptName].first(where: directory.has) else { return nil }
+        return Problem(
+            .missing, "no-state", file: directory.path(of: SwapPlace.stateName),
+            "is missing, but '\(left)' is there: the model has adapters in it, and that is what takes them out",
+            hint: left == SwapPlace.undoName
+                ? "put the state back; or get the base back by hand: adapter-unmerge \(shellQuoted(place.path)) --undo \(shellQuoted(directory.path(of: left))) -o OUT"
+                : "put the state back; or take the base from \(shellQuoted(directory.path(of: left) + "/base")) by hand"
+        )
     }
 
     private func adopted(kept: [Generation]) throws -> SwapState {
@@ -293,6 +314,10 @@ struct FileChanges {
         }
         return changed.map { make($0, "was changed by something else since the last swap") }
             + missing.map { make($0, "is missing: something else removed it since the last swap") }
-            + added.map { make($0, "was added by something else since the last swap, and would be lost") }
+            + added.map { path in
+                var problem = make(path, "was added by something else since the last swap, and would be lost")
+                problem.hint = "move it away, and put it back afterwards"
+                return problem
+            }
     }
 }

@@ -99,7 +99,11 @@ enum StatusReport {
                     .unfinished, "interrupted-swap", file: path, "has a swap that was interrupted",
                     hint: "finish it, or take it back: adapter-swap \(shellQuoted(path)) recover"))
         }
-        if terminal.json { terminal.print(json: document(status, problems)) } else { show(status, terminal) }
+        if terminal.json {
+            terminal.print(json: document(status, problems))
+        } else {
+            show(status, deep: arguments.flag("deep"), terminal)
+        }
         guard problems.isEmpty else { throw ProblemList(problems) }
         return 0
     }
@@ -111,9 +115,11 @@ enum StatusReport {
             .joined(separator: " + ")
     }
 
-    private static func show(_ status: SwapStatus, _ terminal: Terminal) {
+    private static func show(_ status: SwapStatus, deep: Bool, _ terminal: Terminal) {
         guard let live = status.live, let base = status.base else {
-            terminal.print("\(escaped(status.path)): was never swapped: it is what was put there")
+            let what =
+                status.problems.isEmpty ? "was never swapped: it is what was put there" : "what it is, nothing tells"
+            terminal.print("\(escaped(status.path)): \(what)")
             if let holder = status.holder { terminal.print("just now:  \(holder)") }
             return
         }
@@ -125,8 +131,14 @@ enum StatusReport {
         terminal.print("base:      sha256 \(base)")
         if let size = status.undoSize {
             terminal.print("way back:  a record of \(Humane.bytes(size))")
+        } else if status.needsUndo {
+            terminal.print("way back:  none: the record is missing")
         } else if !live.adapters.isEmpty {
             terminal.print("way back:  the base is kept as it is")
+        }
+        if status.problems.isEmpty, status.checkedFiles > 0 {
+            let how = deep ? "all bytes read" : "by size, time and inode; --deep reads them"
+            terminal.print("files:     \(Humane.count(status.checkedFiles, "file")), all as they were left (\(how))")
         }
         if let holder = status.holder { terminal.print("just now:  \(holder)") }
         guard !status.kept.isEmpty else { return }

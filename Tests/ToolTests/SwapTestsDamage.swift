@@ -59,6 +59,86 @@ import Testing
         #expect(served.found == contents(of: served.pristine))
     }
 
+    /// Small files come back from the record, whatever became of the copies in the model.
+    @Test(arguments: ["config.json", "generation_config.json"], ["remove", "edit"])
+    func smallFilesComeBack(_ name: String, _ way: String) throws {
+        try Data("{\"max_length\": 7}\n".utf8).write(to: URL(fileURLWithPath: "\(served.model)/generation_config.json"))
+        let base = contents(of: served.model)
+        for command in [["base"], ["use", served.b]] {
+            try served.demand(["use", served.a])
+            let path = "\(served.model)/\(name)"
+            if way == "remove" {
+                try FileManager.default.removeItem(atPath: path)
+            } else {
+                try Data((try bytes(of: path)) + [10]).write(to: URL(fileURLWithPath: path))
+            }
+            _ = refused(command)
+            try served.demand(command + ["--allow", "foreign-change"])
+            #expect(served.found["/\(name)"] ?? served.found[name] == base["/\(name)"] ?? base[name])
+            try served.demand(["base"])
+            #expect(served.found == base, "\(command)")
+        }
+    }
+
+    /// What takes adapters out is never overwritten where nothing says of which model it is.
+    @Test(arguments: [[], ["--keep"]]) func aLostState(_ options: [String]) throws {
+        try served.demand(["use", served.a] + options)
+        let state = "\(served.statePath)/state.json"
+        let saved = try bytes(of: state)
+        try FileManager.default.removeItem(atPath: state)
+        let left = options.isEmpty ? "undo" : "kept"
+        expectNamed("\(state): is missing, but '\(left)' is there", everything + [["status"]], 66)
+        try Data(saved).write(to: URL(fileURLWithPath: state))
+        try served.demand(["base"])
+        #expect(served.found == contents(of: served.pristine))
+    }
+
+    /// Status says no more than is so, and what may help.
+    @Test func statusOfWhatIsGone() throws {
+        try served.demand(["use", served.a])
+        #expect(
+            served.swap("status").out.contains("all as they were left (by size, time and inode; --deep reads them)"))
+        #expect(served.swap("status", "--deep").out.contains("all as they were left (all bytes read)"))
+        try FileManager.default.removeItem(atPath: "\(served.statePath)/undo")
+        let answer = served.swap("status")
+        #expect(answer.status == 66 && answer.out.contains("way back:  none: the record is missing"), "\(answer.out)")
+        let kept = try Served(small: Scratch())
+        try kept.demand(["use", kept.a, "--keep"])
+        try Data("x".utf8).write(to: URL(fileURLWithPath: "\(kept.statePath)/kept/base/config.json"))
+        let damaged = kept.swap("status")
+        #expect(
+            damaged.hints.contains(
+                "hint: put the file back as it was: it is the base, which nothing else can give back"))
+    }
+
+    private static var canMount: Bool {
+        Tools.shell("unshare -m true 2>/dev/null || unshare -Urm true").status == 0
+    }
+
+    /// A model that is mounted over itself, or lies in the lower layer of an overlay: file by file, and back.
+    @Test(.enabled(if: canMount, "needs unshare(1) and the right to mount"), arguments: ["bind", "overlay"])
+    func mounts(_ kind: String) throws {
+        let prepare =
+            kind == "bind"
+            ? "mount --bind \"$1\" \"$1\"; M=$1"
+            : "mkdir $4/t; mount -t tmpfs none $4/t; mkdir $4/t/low $4/t/up $4/t/wk $4/t/all; cp -a \"$1\" $4/t/low/m; "
+                + "mount -t overlay none -o lowerdir=$4/t/low,upperdir=$4/t/up,workdir=$4/t/wk $4/t/all; M=$4/t/all/m"
+        let swap = "adapter-swap"
+        let merged = served.scratch("merged")
+        #expect(Tools.merge(served.pristine, [served.b], merged).status == 0)
+        let text = """
+            set -e; \(prepare)
+            \(swap) $M use $2 --quiet; \(swap) $M use $3 --quiet
+            for f in $4/merged/*.safetensors; do cmp $f $M/$(basename $f); done
+            \(swap) $M base --quiet; rm -rf $M/.adapterkit-swap; diff -r $5 $M
+            """
+        try text.write(toFile: served.scratch("script"), atomically: true, encoding: .utf8)
+        let answer = Tools.shell(
+            "U=-m; unshare -m true 2>/dev/null || U=-Urm; unshare $U sh \"$@\"", served.scratch("script"), served.model,
+            served.a, served.b, served.scratch.path, served.pristine)
+        #expect(answer.status == 0, "\(answer.out) \(answer.err)")
+    }
+
     @Test func aShardReplacedByHand() throws {
         try served.demand(["use", served.a])
         let path = "\(served.model)/\(Self.shard)"

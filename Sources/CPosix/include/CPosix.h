@@ -15,6 +15,8 @@ int ak_rename_noreplace(int from_dir, const char *from, int to_dir, const char *
 int ak_rename_exchange(int from_dir, const char *from, int to_dir, const char *to);
 /* sync_file_range(2): start writing these pages back, without waiting. */
 int ak_start_writeback(int fd, int64_t offset, int64_t count);
+/* Whether a directory is the root of a mount; 0 where the kernel does not tell. */
+int ak_is_mount_root(int fd);
 /* O_PATH: a place in the file system, which need not be readable. */
 int ak_path_flag(void);
 /* openat(2) with O_CLOEXEC, `flags` and `mode`. */
