@@ -40,6 +40,12 @@ extension Directory {
         return FileIdentity(status)
     }
 
+    /// Whether a name is a symbolic link.
+    package func isLink(_ name: String) -> Bool {
+        var room = [CChar](repeating: 0, count: 2)
+        return System.retrying { unsafe readlinkat(descriptor.raw, name, &room, 1) } > 0
+    }
+
     /// Whether a name is a symbolic link, and whether it is a relative one.
     package func isRelativeLink(_ name: String) -> Bool {
         var room = [CChar](repeating: 0, count: 2)

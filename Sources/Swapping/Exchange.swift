@@ -51,7 +51,11 @@ struct Exchange {
     /// Files can be renamed from the state's directory into the model's unless a mount is between them.
     private func requireOneMount(_ place: SwapPlace, _ directory: Directory) throws(Problem) {
         let model = try place.model()
-        guard let file = try FileListing(model).files.first(where: { !$0.path.contains("/") }) else { return }
+        guard
+            let file = try FileListing(model).files.first(where: {
+                !$0.path.contains("/") && !model.isLink($0.path)
+            })
+        else { return }
         guard try !model.canMove(file.path, to: directory, as: ".trial.partial") else { return }
         throw Problem(
             .io, "other-mount", file: place.path,

@@ -111,6 +111,27 @@ import Testing
                 "hint: put the file back as it was: it is the base, which nothing else can give back"))
     }
 
+    private static var hasOtherDisk: Bool {
+        let device = { (path: String) in
+            (try? FileManager.default.attributesOfItem(atPath: path))?[.systemNumber] as? Int
+        }
+        return device("/dev/shm") != nil && device("/dev/shm") != device(FileManager.default.temporaryDirectory.path)
+    }
+
+    /// Where files lead to another disk, and directories cannot be exchanged, all goes file by file.
+    @Test(.enabled(if: hasOtherDisk, "needs another file system at /dev/shm")) func linksToAnotherDisk() throws {
+        let other = "/dev/shm/adapterkit-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: other) }
+        _ = Tools.shell(
+            "cp -a \"$1\" \"$2\" && for f in \"$1\"/*; do test -d \"$f\" || ln -sf \"$2/${f##*/}\" \"$f\"; done",
+            served.model, other)
+        for command in [["use", served.a], ["use", served.b], ["base"]] {
+            try served.demand(command, environment: ["ADAPTERKIT_NO_EXCHANGE": "1"])
+            let operands = command[0] == "use" ? [command[1]] : []
+            #expect(served.found == served.wanted(operands), "\(command)")
+        }
+    }
+
     private static var canMount: Bool {
         Tools.shell("unshare -m true 2>/dev/null || unshare -Urm true").status == 0
     }
