@@ -40,35 +40,32 @@ extension Directory {
         return FileIdentity(status)
     }
 
-    /// Whether a name is a symbolic link.
-    package func isLink(_ name: String) -> Bool {
-        var room = [CChar](repeating: 0, count: 2)
-        return System.retrying { unsafe readlinkat(descriptor.raw, name, &room, 1) } > 0
+    /// Where a symbolic link leads, as it says; `nil` if the name is none.
+    private func target(ofLink name: String) -> String? {
+        var room = [CChar](repeating: 0, count: 4096)
+        let length = System.retrying { unsafe readlinkat(descriptor.raw, name, &room, room.count) }
+        guard length > 0, length < room.count else { return nil }
+        return String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// Whether a name is a symbolic link.
+    package func isLink(_ name: String) -> Bool { target(ofLink: name) != nil }
+
     /// Whether a name is a symbolic link, and whether it is a relative one.
-    package func isRelativeLink(_ name: String) -> Bool {
-        var room = [CChar](repeating: 0, count: 2)
-        let length = System.retrying { unsafe readlinkat(descriptor.raw, name, &room, 1) }
-        return length > 0 && room[0] != CChar(UInt8(ascii: "/"))
-    }
+    package func isRelativeLink(_ name: String) -> Bool { target(ofLink: name).map { !$0.hasPrefix("/") } ?? false }
 
     /// What a relative symbolic link would lead to if its directory were `path` (empty, or with a slash at its end) below
     /// another one; `nil` if that is no file.
     package func stamp(ofLink name: String, at path: String, below other: Directory) -> FileStamp? {
-        var room = [CChar](repeating: 0, count: 4096)
-        let length = System.retrying { unsafe readlinkat(descriptor.raw, name, &room, room.count) }
-        guard length > 0, length < room.count else { return nil }
-        let target = String(decoding: room[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return FileStamp.of(path + target, in: other)
+        target(ofLink: name).flatMap { FileStamp.of(path + $0, in: other) }
     }
 
-    /// Whether a file of this directory can have a second name in another one, or could be copied there: not so if only mounts
-    /// part them, across which nothing can be renamed.
-    package func canMove(_ name: String, to target: Directory, as newName: String) throws(Problem) -> Bool {
-        try target.removeFile(newName)
-        let code = System.link(name, in: descriptor.raw, newName, in: target.descriptor.raw)
-        if code >= 0 { try target.removeFile(newName) }
+    /// Whether no mount lies between a file of this directory and another directory, so that files can be renamed from one
+    /// to the other; tried with a second name for the file, which is removed again.
+    package func isOneMount(with target: Directory, file name: String, trial: String) throws(Problem) -> Bool {
+        try target.removeFile(trial)
+        let code = System.link(name, in: descriptor.raw, trial, in: target.descriptor.raw)
+        if code >= 0 { try target.removeFile(trial) }
         return code != -Int(EXDEV)
     }
 

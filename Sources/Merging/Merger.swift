@@ -47,7 +47,7 @@ public final class Merger: Sendable {
         var left: [Int] = []
         var files: [OutputFile] = []
         var digests: Provenance.Digests
-        var outputDigests: [String]
+        var outputChecks: [FileCheck?]
         var finished = 0
         var problem: Problem?
     }
@@ -74,7 +74,7 @@ public final class Merger: Sendable {
                 digests: Provenance.Digests(
                     adapters: Array(repeating: "", count: plan.inputs.count),
                     base: Array(repeating: "", count: plan.options.digests ? plan.base.shards.count : 0)),
-                outputDigests: Array(repeating: "", count: shards.count)))
+                outputChecks: Array(repeating: nil, count: shards.count)))
     }
 
     /// Bytes that `progress` will be told of in all.
@@ -89,13 +89,12 @@ public final class Merger: Sendable {
 
     /// What the files that were written are known by, by name, if that was asked for.
     public var outputChecks: [String: FileCheck] {
-        let method = checkMethod
-        return state.withLock { state in
-            Dictionary(zip(shards.map(\.name), state.outputDigests.map { FileCheck(method, $0) })) { first, _ in first }
+        state.withLock { state in
+            Dictionary(zip(shards, state.outputChecks).compactMap { shard, check in check.map { (shard.name, $0) } }) {
+                first, _ in first
+            }
         }
     }
-
-    private var checkMethod: FileCheck.Method { plan.options.digests ? .sha256 : .poly1305 }
 
     /// Writes all files of weights with `threads` threads; they are durable when it returns.
     ///
@@ -115,7 +114,9 @@ public final class Merger: Sendable {
                 for stats in entry.stats { sum.add(stats) }
                 return TensorLoss(entry.job.tensor, sum)
             }
-            let digests = plan.options.digests ? zip(shards.map(\.name), state.outputDigests).map { ($0, $1) } : []
+            let digests =
+                plan.options.digests
+                ? zip(shards, state.outputChecks).compactMap { shard, check in check.map { (shard.name, $0.hex) } } : []
             return (LossReport(tensors: losses), digests)
         }
     }
@@ -124,7 +125,7 @@ public final class Merger: Sendable {
 
     private func prepare() throws(Problem) {
         var made = State(
-            digests: state.withLock { $0.digests }, outputDigests: Array(repeating: "", count: shards.count))
+            digests: state.withLock { $0.digests }, outputChecks: Array(repeating: nil, count: shards.count))
         for at in plan.inputs.indices { made.items.append(.hashAdapter(at)) }
         if plan.options.digests { for at in plan.base.shards.indices { made.items.append(.hashBase(at)) } }
         let common = made.items.count
@@ -265,9 +266,13 @@ public final class Merger: Sendable {
             try file.copy(from: source, at: bytes.lowerBound, count: bytes.count, to: to)
             file.startWriteback(at: to, count: bytes.count)
             if let unit {
-                var digest = source.knownDigest(of: bytes)
-                if digest == nil { digest = try SHA256.hex(of: source, bytes: bytes) }
-                try undo?.put(unit, [], size: bytes.count, digest: digest ?? "")
+                let digest: String
+                if let known = source.knownDigest(of: bytes) {
+                    digest = known
+                } else {
+                    digest = try SHA256.hex(of: source, bytes: bytes)
+                }
+                try undo?.put(unit, [], size: bytes.count, digest: digest)
             }
             progress(bytes.count)
         case .compute(let shard, let at, let index):
@@ -327,7 +332,7 @@ public final class Merger: Sendable {
         }
         try file.finish()
         guard plan.options.digests || checksOutput else { return }
-        let check = try FileCheck(checkMethod, of: file, progress: progress)
-        state.withLock { $0.outputDigests[at] = check.hex }
+        let check = try FileCheck(plan.options.digests ? .sha256 : .poly1305, of: file, progress: progress)
+        state.withLock { $0.outputChecks[at] = check }
     }
 }

@@ -51,18 +51,13 @@ struct Exchange {
     /// Files can be renamed from the state's directory into the model's unless a mount is between them.
     private func requireOneMount(_ place: SwapPlace, _ directory: Directory) throws(Problem) {
         let model = try place.model()
-        guard
-            let file = try FileListing(model).files.first(where: {
-                !$0.path.contains("/") && !model.isLink($0.path)
-            })
-        else { return }
-        guard try !model.canMove(file.path, to: directory, as: ".trial.partial") else { return }
+        // What a link leads to may be anywhere.
+        let file = try model.entries().first { $0.kind == .file && !model.isLink($0.name) }
+        guard let file, try !model.isOneMount(with: directory, file: file.name, trial: ".trial.partial") else { return }
         throw Problem(
             .io, "other-mount", file: place.path,
             "is on another mount than '\(directory.path)', the state of its swaps, so nothing can be exchanged",
-            hint:
-                "swap it where it is not mounted over; or, if the state is of no more use, remove its directory: a new one goes inside"
-        )
+            hint: "unmount it there, or swap it by a path where nothing is mounted over it")
     }
 
     /// Goes on from wherever it stopped, up to the end; what is left over then is for `sweep`.

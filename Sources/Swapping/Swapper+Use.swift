@@ -207,12 +207,13 @@ extension Swapper {
         }
         var files: [Generation.File] = []
         for file in try FileListing(root, standing: place.model()).files {
-            var check = checks[file.path] ?? known[file.stamp.inode]
-            if check == nil {
+            let check: FileCheck
+            if let found = checks[file.path] ?? known[file.stamp.inode] {
+                check = found
+            } else {
                 let (directory, name) = try root.place(of: file.path, making: false)
                 check = try FileCheck(.sha256, of: directory.openFile(name))
             }
-            guard let check else { continue }
             files.append(Generation.File(path: file.path, stamp: file.stamp, check: check))
         }
         return Generation(

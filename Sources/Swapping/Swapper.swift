@@ -156,7 +156,7 @@ public final class Swapper: Sendable {
     /// The state, held against the files; of a model that was never swapped, or whose base was changed since, a new one.
     func currentState() throws -> SwapState {
         guard var state = try state() else {
-            try requireNothingLeft()
+            if let problem = Self.lostState(place, directory) { throw problem }
             return try adopted(kept: [])
         }
         let changes = try FileChanges(place.model(), state.live)
@@ -185,12 +185,8 @@ public final class Swapper: Sendable {
         return try adopted(kept: [])
     }
 
-    /// A record or generations without a state are the only way back to a base, so nothing may take their place.
-    private func requireNothingLeft() throws(Problem) {
-        if let problem = Self.lostState(place, directory) { throw problem }
-    }
-
-    /// What is wrong where there is something to take adapters out with, but nothing that says of which model.
+    /// What is wrong where there is a record or a generation, but no state: they are the only way back to a base, so nothing
+    /// may take their place.
     static func lostState(_ place: SwapPlace, _ directory: Directory) -> Problem? {
         guard let left = [SwapPlace.undoName, SwapPlace.keptName].first(where: directory.has) else { return nil }
         return Problem(
