@@ -32,6 +32,8 @@ let package = Package(
         .target(name: "CPosix"),
         .target(name: "CKernels", cSettings: kernelFlags),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "COniguruma", pkgConfig: "oniguruma", providers: [.apt(["libonig-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "Problems", swiftSettings: strict),
@@ -70,6 +72,9 @@ let package = Package(
             name: "Serving",
             dependencies: ["Merging", "Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Problems"],
             swiftSettings: strict),
+        .target(
+            name: "Tokenization", dependencies: ["COniguruma", "StrictJSON", "Files", "Problems"],
+            swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 
         .target(
@@ -91,6 +96,9 @@ let package = Package(
             name: "adapter-pack", dependencies: ["Archives", "Merging", "Adapters", "Console"], swiftSettings: strict),
         .executableTarget(
             name: "attach-example", dependencies: ["Serving", "Adapters", "Problems"], path: "examples/attach",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "tokenize-example", dependencies: ["Tokenization", "Problems"], path: "examples/tokenize",
             swiftSettings: strict),
         .executableTarget(
             name: "adapter-unpack", dependencies: ["Archives", "Merging", "Console"], swiftSettings: strict),
@@ -117,6 +125,7 @@ let package = Package(
         .testTarget(name: "CompositionTests", dependencies: ["Fixtures", "Composition"]),
         .testTarget(name: "ServingTests", dependencies: ["Fixtures", "Serving", "Merging", "CKernels"]),
         .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),
+        .testTarget(name: "TokenizationTests", dependencies: ["Fixtures", "Tokenization", "Files"]),
         .testTarget(name: "ConsoleTests", dependencies: ["Console"], swiftSettings: []),
     ],
     swiftLanguageModes: [.v6]

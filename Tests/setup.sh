@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that what the build needs is there: a Swift toolchain, and libcrypto and zlib with their headers.
+# Makes sure that what the build needs is there: a Swift toolchain, and libcrypto, zlib, OpenBLAS and Oniguruma with their headers.
 # Sourced by examples/quickstart.sh and Tests/run.sh.
 
 if ! command -v swift >/dev/null 2>&1; then
@@ -33,4 +33,4 @@ install() {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null; }
 }
 
-install libssl-dev zlib1g-dev pkg-config
+install libssl-dev zlib1g-dev libopenblas-dev libonig-dev pkg-config
