@@ -27,6 +27,8 @@ let package = Package(
         .executable(name: "adapter-extract", targets: ["adapter-extract"]),
         .executable(name: "adapter-pack", targets: ["adapter-pack"]),
         .executable(name: "adapter-unpack", targets: ["adapter-unpack"]),
+        .executable(name: "adapter-train", targets: ["adapter-train"]),
+        .executable(name: "adapter-generate", targets: ["adapter-generate"]),
     ],
     targets: [
         .target(name: "CPosix"),
@@ -73,6 +75,27 @@ let package = Package(
             dependencies: ["Merging", "Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Problems"],
             swiftSettings: strict),
         .target(
+            name: "Models", dependencies: ["Safetensors", "StrictJSON", "Problems"], swiftSettings: strict),
+        .target(
+            name: "Training",
+            dependencies: [
+                "Models", "Tokenization", "Composition", "Merging", "Adapters", "Archives", "Tensors", "Safetensors",
+                "StrictJSON", "Digests", "Files", "CKernels", "COpenBLAS", "Problems",
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Generation",
+            dependencies: [
+                "Models", "Serving", "Tokenization", "Adapters", "Safetensors", "StrictJSON", "Files", "Problems",
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-train", dependencies: ["Training", "Reports", "Console"], swiftSettings: strict),
+        .executableTarget(
+            name: "adapter-generate", dependencies: ["Generation", "Reports", "Console"], swiftSettings: strict),
+        .testTarget(name: "TrainingTests", dependencies: ["Fixtures", "Training", "Models", "Safetensors", "Files"]),
+        .testTarget(name: "GenerationTests", dependencies: ["Fixtures", "Generation", "Safetensors", "Files"]),
+        .target(
             name: "Tokenization", dependencies: ["COniguruma", "StrictJSON", "Files", "Problems"],
             swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
@@ -108,7 +131,8 @@ let package = Package(
             name: "ToolTests",
             dependencies: [
                 "Fixtures", "Safetensors", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge",
-                "adapter-pack", "adapter-swap", "adapter-unmerge", "adapter-unpack", "adapter-verify",
+                "adapter-generate", "adapter-pack", "adapter-swap", "adapter-train", "adapter-unmerge",
+                "adapter-unpack", "adapter-verify",
                 "attach-example",
             ]),
         .testTarget(name: "StrictJSONTests", dependencies: ["Fixtures", "StrictJSON"]),
