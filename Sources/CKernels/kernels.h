@@ -50,6 +50,17 @@ struct ak_kernels {
     void (*joint_join)(size_t, const uint8_t *, void *, size_t);
     void (*histogram)(const uint8_t *, size_t, uint32_t[256]);
     size_t (*run_symbols)(const uint8_t *, size_t, uint32_t[286]);
+    float (*dot_f32)(const float *, const float *, size_t);
+    void (*axpy_f32)(float, const float *, float *, size_t);
+    float (*softmax_f32)(float *, size_t, float);
+    void (*softmax_again_f32)(float *, size_t, float, float);
+    void (*softmax_back_f32)(const float *, float *, size_t, float);
+    void (*swiglu_f32)(const float *, const float *, float *, size_t);
+    void (*swiglu_back_f32)(const float *, const float *, const float *, float *, float *, size_t);
+    float (*rms_f32)(const float *, const float *, float *, size_t, float);
+    void (*rms_back_f32)(const float *, const float *, float, const float *, float *, float *, size_t);
+    void (*turn_f32)(float *, const float *, const float *, size_t);
+    void (*adamw_f32)(float *, const float *, float *, float *, size_t, struct ak_adamw);
 };
 
 extern const struct ak_kernels ak_kernels_baseline;

@@ -199,3 +199,40 @@ void ak_histogram(const uint8_t *src, size_t n, uint32_t counts[256]) { kernels(
 size_t ak_run_symbols(const uint8_t *src, size_t n, uint32_t counts[286]) {
     return kernels()->run_symbols(src, n, counts);
 }
+
+float ak_dot_f32(const float *x, const float *y, size_t n) { return kernels()->dot_f32(x, y, n); }
+
+void ak_axpy_f32(float factor, const float *x, float *y, size_t n) { kernels()->axpy_f32(factor, x, y, n); }
+
+float ak_softmax_f32(float *row, size_t n, float scale) { return kernels()->softmax_f32(row, n, scale); }
+
+void ak_softmax_again_f32(float *row, size_t n, float scale, float lse) {
+    kernels()->softmax_again_f32(row, n, scale, lse);
+}
+
+void ak_softmax_back_f32(const float *p, float *dp, size_t n, float scale) {
+    kernels()->softmax_back_f32(p, dp, n, scale);
+}
+
+void ak_swiglu_f32(const float *gate, const float *up, float *out, size_t n) { kernels()->swiglu_f32(gate, up, out, n); }
+
+void ak_swiglu_back_f32(const float *gate, const float *up, const float *dout, float *dgate, float *dup, size_t n) {
+    kernels()->swiglu_back_f32(gate, up, dout, dgate, dup, n);
+}
+
+float ak_rms_f32(const float *x, const float *weight, float *y, size_t n, float epsilon) {
+    return kernels()->rms_f32(x, weight, y, n, epsilon);
+}
+
+void ak_rms_back_f32(const float *x, const float *weight, float inverse, const float *dy, float *dx, float *dweight,
+                     size_t n) {
+    kernels()->rms_back_f32(x, weight, inverse, dy, dx, dweight, n);
+}
+
+void ak_turn_f32(float *head, const float *cosines, const float *sines, size_t half) {
+    kernels()->turn_f32(head, cosines, sines, half);
+}
+
+void ak_adamw_f32(float *weight, const float *gradient, float *first, float *second, size_t n, struct ak_adamw step) {
+    kernels()->adamw_f32(weight, gradient, first, second, n, step);
+}

@@ -233,4 +233,47 @@ size_t ak_marked_count(const uint64_t *differs, size_t rows, size_t cols);
 /// Adds the differences to the n elements of `inout`; false if they do not describe n elements.
 bool ak_sparse_scatter(size_t width, const uint8_t *stream, size_t length, void *inout, size_t n);
 
+// MARK: What a training step does beside products, in float32; NaN and infinities come out as NaN or infinities
+
+/// The sum of x[i] * y[i].
+float ak_dot_f32(const float *x, const float *y, size_t n);
+
+/// y += factor * x.
+void ak_axpy_f32(float factor, const float *x, float *y, size_t n);
+
+/// Makes scale * row a distribution, by its softmax; returns the logarithm of the sum of e^(scale * row).
+float ak_softmax_f32(float *row, size_t n, float scale);
+
+/// The same once more, where that logarithm is known.
+void ak_softmax_again_f32(float *row, size_t n, float scale, float lse);
+
+/// From the derivative by p = softmax(scale * row), in dp, makes that by row, in place.
+void ak_softmax_back_f32(const float *p, float *dp, size_t n, float scale);
+
+/// out = gate * sigmoid(gate) * up.
+void ak_swiglu_f32(const float *gate, const float *up, float *out, size_t n);
+
+/// Derivatives of that by gate and up, from that by out.
+void ak_swiglu_back_f32(const float *gate, const float *up, const float *dout, float *dgate, float *dup, size_t n);
+
+/// y = weight * x / sqrt(mean(x^2) + epsilon); returns one over that root.
+float ak_rms_f32(const float *x, const float *weight, float *y, size_t n, float epsilon);
+
+/// Adds the derivatives of that to dx and dweight, each unless it is NULL.
+void ak_rms_back_f32(const float *x, const float *weight, float inverse, const float *dy, float *dx, float *dweight,
+                     size_t n);
+
+/// Turns the pairs (i, i + half) of one head by the angles of one position.
+void ak_turn_f32(float *head, const float *cosines, const float *sines, size_t half);
+
+/// One step of AdamW.
+struct ak_adamw {
+    float rate, beta1, beta2, epsilon, decay;
+    float first_correction, second_correction;  ///< 1 - beta^t
+    float gradient_scale;                       ///< what gradients are multiplied with first
+};
+
+/// Updates weights and both moments.
+void ak_adamw_f32(float *weight, const float *gradient, float *first, float *second, size_t n, struct ak_adamw step);
+
 #endif
