@@ -10,6 +10,11 @@ public protocol Tokenizer: Sendable {
     /// - Parameter text: UTF-8, or any bytes where the vocabulary is bytes.
     func encode(_ text: [UInt8]) throws(Problem) -> [Int]
 
+    /// The ids of `text`.
+    ///
+    /// - Parameter addsSpecial: whether what the tokenizer puts around a text, such as a beginning, is added.
+    func encode(_ text: [UInt8], addsSpecial: Bool) throws(Problem) -> [Int]
+
     /// The bytes of `ids`, which need not be whole characters.
     ///
     /// - Parameter skipsSpecial: whether special tokens are left out.

@@ -83,7 +83,7 @@
     @unsafe var base: UnsafeMutablePointer<T> { unsafe start }
 
     /// Calls `body` with its bytes, which must lie side by side.
-    func withBytes<R>(_ body: (UnsafeMutableRawBufferPointer) throws -> R) rethrows -> R {
+    func withBytes<R, E: Error>(_ body: (UnsafeMutableRawBufferPointer) throws(E) -> R) throws(E) -> R {
         precondition(isContiguous, "a matrix in pieces")
         return try unsafe body(UnsafeMutableRawBufferPointer(start: start, count: count * MemoryLayout<T>.stride))
     }

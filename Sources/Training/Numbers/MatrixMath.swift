@@ -35,6 +35,15 @@ extension Matrix {
         }
     }
 
+    /// self = values, row by row.
+    func set(_ values: [Float]) {
+        precondition(values.count == count, "values of another shape")
+        for row in 0..<rows {
+            let to = unsafe self.row(row)
+            for column in 0..<columns { unsafe to[column] = T(values[row * columns + column]) }
+        }
+    }
+
     /// self = other.
     func copy(_ other: Matrix) {
         eachRun([other]) { row, n in

@@ -1,0 +1,112 @@
+import Digests
+import Files
+import Models
+import Problems
+import Safetensors
+import StrictJSON
+import Tokenization
+
+/// Text to train on, or to measure: read, turned into ids, and cut into sequences.
+public struct TextData: Sendable {
+    /// The path as the user named it.
+    public let path: String
+    /// What is trained on.
+    public var sequences: [TokenSequence]
+    /// SHA-256 of the file's bytes.
+    public let digest: String
+    /// Bytes of text, where the file is text.
+    public let textBytes: Int?
+
+    /// Ids, the last of which has no target.
+    public var tokenCount: Int { sequences.reduce(0) { $0 + $1.ids.count } }
+    /// Targets.
+    public var targetCount: Int { sequences.reduce(0) { $0 + $1.targetCount } }
+
+    init(path: String, sequences: [TokenSequence], digest: String, textBytes: Int?) {
+        (self.path, self.sequences, self.digest, self.textBytes) = (path, sequences, digest, textBytes)
+    }
+}
+
+/// Reads data for a model.
+public struct DataReader: Sendable {
+    /// The base's sizes: ids must be within its vocabulary.
+    public let config: LlamaConfig
+    /// What turns text into ids; called only where there is text.
+    public let tokenizer: @Sendable () throws(Problem) -> any Tokenizer
+    /// The longest sequence.
+    public let length: Int
+    /// Whether an example that is longer is cut, rather than refused.
+    public let truncates: Bool
+
+    /// See the properties.
+    public init(
+        config: LlamaConfig, length: Int, truncates: Bool, tokenizer: @escaping @Sendable () throws(Problem) -> any Tokenizer
+    ) {
+        (self.config, self.tokenizer, self.length, self.truncates) = (config, tokenizer, length, truncates)
+    }
+
+    /// The largest file that is read into memory.
+    static let largestFile = 1 << 31
+
+    /// Reads the file at `path`: ids (`.safetensors`), JSON lines (`.jsonl`), else plain text.
+    public func read(_ path: String) throws -> TextData {
+        let file = try InputFile(path: path)
+        guard file.size > 0 else {
+            throw Problem(.malformed, "no-text", file: path, "is empty: there is nothing to learn from")
+        }
+        guard file.size <= Self.largestFile else {
+            throw Problem(
+                .incompatible, "too-large", file: path, "has \(file.size) bytes; at most 2 GiB of data are read",
+                hint: "split it, or train on a part of it")
+        }
+        let sequences: [TokenSequence]
+        var textBytes: Int?
+        if path.hasSuffix(".safetensors") {
+            sequences = try TokenFile(path, config.vocabulary).sequences(length: length, truncates: truncates)
+        } else {
+            let bytes = try file.read(at: 0, count: file.size)
+            if path.hasSuffix(".jsonl") {
+                sequences = try ExampleLines(self, path).sequences(bytes)
+            } else {
+                textBytes = bytes.count
+                sequences = try plain(bytes, path)
+            }
+        }
+        guard sequences.contains(where: { $0.targetCount > 0 }) else {
+            throw Problem(
+                .malformed, "no-text", file: path, "has no token that follows another: there is nothing to learn from")
+        }
+        return TextData(path: path, sequences: sequences, digest: try SHA256.hex(of: file), textBytes: textBytes)
+    }
+
+    private func plain(_ bytes: [UInt8], _ path: String) throws -> [TokenSequence] {
+        if let at = bytes.firstIndex(of: 0) {
+            throw Problem(
+                .malformed, "binary-data", file: path, "is not text: byte \(at) is 0",
+                hint: "name a text file, JSON lines (.jsonl) or token ids (.safetensors)", offset: at)
+        }
+        return TokenSequence.blocks(try ids(bytes, path), length: length)
+    }
+
+    /// The ids of a text, each within the vocabulary.
+    func ids(_ text: [UInt8], _ path: String, line: Int? = nil, addsSpecial: Bool = true) throws -> [Int32] {
+        let found: [Int]
+        do throws(Problem) {
+            found = try tokenizer().encode(text, addsSpecial: addsSpecial)
+        } catch {
+            throw error.at(file: path)
+        }
+        return try Self.checked(found, config.vocabulary, path, line.map { "line \($0)" })
+    }
+
+    /// Ids as they are kept; refuses those outside of the vocabulary.
+    static func checked(_ ids: [Int], _ vocabulary: Int, _ path: String, _ place: String?) throws(Problem) -> [Int32] {
+        if let bad = ids.first(where: { !(0..<vocabulary).contains($0) }) {
+            throw Problem(
+                .incompatible, "no-token", file: path,
+                "\(place.map { "\($0) " } ?? "")has the token id \(bad), but the base's vocabulary ends at \(vocabulary - 1)",
+                hint: "was it made with another model's tokenizer?")
+        }
+        return ids.map { Int32($0) }
+    }
+}

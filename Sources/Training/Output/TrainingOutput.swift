@@ -1,0 +1,107 @@
+import Archives
+import Composition
+import Files
+import Problems
+import Safetensors
+import StrictJSON
+
+/// Where a training's result goes: an adapter's directory, or for full fine-tuning an archive, an extracted adapter or a
+/// model.
+public struct TrainingOutput {
+    private let job: TrainingJob
+
+    /// Prepares to write what `job` made.
+    public init(_ job: TrainingJob) { self.job = job }
+
+    /// Whether the output is one file.
+    public static func isFile(_ request: TrainingRequest) -> Bool {
+        request.plan.method == .full && request.fullOutput == .archive
+    }
+
+    /// Refuses an output that cannot be made, before anything is computed.
+    public static func check(_ request: TrainingRequest) throws(Problem) {
+        try StagedOutput.checkPlace(
+            path: request.output, shape: isFile(request) ? .file : .directory, replacing: request.replaces)
+    }
+
+    /// Writes everything, whole or not at all; returns its bytes.
+    ///
+    /// - Parameter threads: for packing and extraction.
+    public func write(threads: Int) throws -> Int {
+        let request = job.request
+        guard job.plan.method == .full else { return try adapter() }
+        let metadata = job.record.metadata(version: request.version)
+        if request.fullOutput == .model {
+            let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
+            try model(to: stage, metadata)
+            try stage.write("training.json", job.record.bytes)
+            try stage.commit()
+            return job.trainer.model.allParameters.reduce(0) { $0 + 4 * $1.value.count }
+        }
+        // The tuned model is needed only meanwhile.
+        let scratch = try StagedOutput(scratchBeside: request.output)
+        try model(to: scratch, metadata)
+        if request.fullOutput == .archive { try scratch.write("training.json", job.record.bytes) }
+        return request.fullOutput == .archive ? try pack(scratch.stagePath, threads) : try extract(scratch.stagePath, threads)
+    }
+
+    private func adapter() throws -> Int {
+        let request = job.request
+        let files = try AdapterFiles(
+            job.trainer.model, baseName: job.baseName, name: lastComponent(of: request.output),
+            metadata: job.record.metadata(version: request.version)
+        ).encoded()
+        let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
+        for (name, bytes) in files { try stage.write(name, bytes) }
+        try stage.write("training.json", job.record.bytes)
+        try stage.commit()
+        return files.reduce(0) { $0 + $1.bytes.count }
+    }
+
+    private func model(to stage: StagedOutput, _ metadata: [(key: String, value: String)]) throws {
+        let checkpoint = job.base.checkpoint
+        var config = Array(((checkpoint.config ?? .null).encoded(indent: 2) + "\n").utf8)
+        if let folder = checkpoint.directory {
+            let source = try folder.source("config.json")
+            config = try source.read(at: 0, count: source.size)
+            for name in checkpoint.otherFiles where Self.isCarried(name) {
+                let source = try folder.source(name)
+                let file = try stage.create(name, size: source.size)
+                try file.copy(from: source, at: 0, count: source.size, to: 0)
+                try file.finish()
+            }
+        }
+        try ModelFiles(job.trainer.model, base: checkpoint, config: config, dtype: job.request.dtype)
+            .write(to: stage, metadata: metadata)
+    }
+
+    /// Files that belong to a model, whatever its weights are.
+    private static func isCarried(_ name: String) -> Bool {
+        name.hasPrefix("tokenizer") || ["generation_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"].contains(name)
+    }
+
+    private func pack(_ tuned: String, _ threads: Int) throws -> Int {
+        let request = job.request
+        var packing = PackRequest(try PackInput(path: tuned))
+        packing.base = try BaseFiles(path: request.base)
+        let stage = try StagedOutput(path: request.output, shape: .file, replacing: request.replaces)
+        let file = try stage.createGrowing(lastComponent(of: request.output))
+        let result = try ArchiveWriter.write(packing, to: file, threads: threads) { _ in }
+        try stage.commit()
+        return result.size
+    }
+
+    private func extract(_ tuned: String, _ threads: Int) throws -> Int {
+        let request = job.request
+        var extraction = ExtractRequest(base: request.base, tuned: tuned, version: request.version)
+        extraction.truncation.rank = request.extractedRank
+        extraction.baseName = job.baseName
+        extraction.seed = request.options.seed
+        let work = try Extractor(extraction, threads: threads).plan { _ in }
+        let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
+        let result = try work.run(to: stage) { _ in }
+        try stage.write("training.json", job.record.bytes)
+        try stage.commit()
+        return result.bytes
+    }
+}
