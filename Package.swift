@@ -90,7 +90,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "adapter-train", dependencies: ["Training", "Reports", "Console"], swiftSettings: strict),
+            name: "adapter-train", dependencies: ["Training", "StrictJSON", "Files", "Reports", "Console"],
+            swiftSettings: strict),
         .executableTarget(
             name: "adapter-generate", dependencies: ["Generation", "Reports", "Console"], swiftSettings: strict),
         .testTarget(name: "TrainingTests", dependencies: ["Fixtures", "Training", "Models", "Safetensors", "Files"]),

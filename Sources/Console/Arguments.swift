@@ -24,6 +24,9 @@ public struct Arguments: Sendable {
         occurrences(name).last?.on ?? otherwise
     }
 
+    /// Whether an option was given at all.
+    public func isGiven(_ name: String) -> Bool { !occurrences(name).isEmpty }
+
     /// The value of an option, the last one if it repeats.
     public func value(_ name: String) -> String? { occurrences(name).last?.value }
 

@@ -61,11 +61,13 @@ public final class StepProgress: Sendable {
     ) -> String {
         let part = total > 0 ? min(1, Double(done) / Double(total)) : 1
         let own = done - first
-        let left = own > 0 && seconds > 1
+        let left =
+            own > 0 && seconds > 1
             ? "  \(Humane.clock(seconds / Double(own) * Double(max(0, total - done)))) left" : ""
         let width = 16
         let full = Int(part * Double(width))
-        let bar = full < width
+        let bar =
+            full < width
             ? String(repeating: "=", count: full) + ">" + String(repeating: " ", count: width - full - 1)
             : String(repeating: "=", count: width)
         let head = "\(label)  [\(bar)] \(Int(part * 100))%"

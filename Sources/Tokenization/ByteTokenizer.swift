@@ -11,6 +11,9 @@ public struct ByteTokenizer: Tokenizer {
     /// The bytes as ids.
     public func encode(_ text: [UInt8]) -> [Int] { text.map(Int.init) }
 
+    /// The same: nothing is put around bytes.
+    public func encode(_ text: [UInt8], addsSpecial: Bool) -> [Int] { encode(text) }
+
     /// The ids below 256 as bytes, and nothing for the special ones, whether they are to be left out or not.
     ///
     /// - Throws: `incompatible` if an id is not of this vocabulary.

@@ -106,7 +106,8 @@ public struct BaseModel: Sendable {
         let height = max(1, (1 << 20) / max(1, columns))
         for first in stride(from: 0, to: rows, by: height) {
             let range = first..<min(rows, first + height)
-            let bytes = try file.read(tensor, bytes: range.lowerBound * columns * size..<range.upperBound * columns * size)
+            let bytes = try file.read(
+                tensor, bytes: range.lowerBound * columns * size..<range.upperBound * columns * size)
             let values = try TensorValues.floats(bytes, tensor.dtype)
             if let bad = values.firstIndex(where: { !$0.isFinite }) {
                 throw Problem(

@@ -141,7 +141,8 @@ final class Engine: Sendable {
             arena: worker.arena, gradients: way == nil ? nil : worker.gradients,
             dropout: way.map { Dropout(seed: seed, step: $0.step) }, segments: segments)
         return model.loss(
-            ids: group.flatMap { sequences[$0.sequence].ids }, targets: group.flatMap { sequences[$0.sequence].targets },
+            ids: group.flatMap { sequences[$0.sequence].ids },
+            targets: group.flatMap { sequences[$0.sequence].targets },
             frozen: frozen, bottom: way?.bottom ?? model.lowest, factor: factor, pass)
     }
 

@@ -34,7 +34,8 @@ final class FrozenCache: Sendable {
         known = Mutex([Bool](repeating: false, count: counts.count))
         place = !isUsed ? .nowhere : byteCount <= limit ? .memory : .file
         // Untouched pages cost nothing until their rows are there.
-        rows = place == .memory ? Matrix(Memory(count: total * width, zeroed: false), 0, rows: total, columns: width) : nil
+        rows =
+            place == .memory ? Matrix(Memory(count: total * width, zeroed: false), 0, rows: total, columns: width) : nil
         file = place == .file ? try OutputFile(temporaryFor: "the hidden states of the frozen layers") : nil
         if let file { file.grew(to: byteCount) }
     }
@@ -45,7 +46,11 @@ final class FrozenCache: Sendable {
         precondition(target.rows == range.count && target.columns == width, "rows of another shape")
         if place != .nowhere, known.withLock({ $0[sequence] }) {
             if let rows { return target.copy(rows.rows(range)) }
-            if let file { return try unsafe target.withBytes { bytes throws(Problem) in try unsafe file.read(into: bytes, at: offset(range)) } }
+            if let file {
+                return try unsafe target.withBytes { bytes throws(Problem) in
+                    try unsafe file.read(into: bytes, at: offset(range))
+                }
+            }
         }
         target.copy(compute())
         guard place != .nowhere else { return }

@@ -66,7 +66,9 @@ public struct TrainingCheckpoint {
             Problem(
                 .malformed, "bad-checkpoint", file: path, what, hint: "remove it to begin anew")
         }
-        guard file.header.metadataValue("adapterkit.schema") == Self.schema else { throw bad("is no training checkpoint") }
+        guard file.header.metadataValue("adapterkit.schema") == Self.schema else {
+            throw bad("is no training checkpoint")
+        }
         guard file.header.metadataValue("adapterkit.version") == "1" else {
             throw bad("is a training checkpoint of another version")
         }
@@ -78,7 +80,9 @@ public struct TrainingCheckpoint {
         }
         try requireSame(try object("adapterkit.settings"), path)
         let state = try object("adapterkit.state")
-        guard let done = state["steps"]?.number?.int, (0...trainer.steps).contains(done) else { throw bad("has no steps") }
+        guard let done = state["steps"]?.number?.int, (0...trainer.steps).contains(done) else {
+            throw bad("has no steps")
+        }
         for (slot, parameter) in trainer.model.trained.enumerated() {
             for (part, matrix) in [
                 ("value", parameter.value), ("first", trainer.optimizer.first[slot]),
@@ -113,7 +117,9 @@ public struct TrainingCheckpoint {
         let keys = Set(found.entries.map(\.key) + settings.entries.map(\.key))
         for key in keys.sorted() where found[key] != settings[key] { differing.append(key) }
         guard differing.isEmpty else {
-            let (old, new) = (found[differing[0]]?.encoded() ?? "nothing", settings[differing[0]]?.encoded() ?? "nothing")
+            let (old, new) = (
+                found[differing[0]]?.encoded() ?? "nothing", settings[differing[0]]?.encoded() ?? "nothing"
+            )
             throw Problem(
                 .incompatible, "other-run", file: path,
                 "is of a run with another \(differing.joined(separator: ", ")) (\(differing[0]): \(old), not \(new))",

@@ -26,7 +26,8 @@ public final class TrainingJob {
     /// Where it came from and how.
     public private(set) var record: TrainingRecord
     private let checkpoint: TrainingCheckpoint
-    let baseName: String
+    /// What records call the base.
+    public let baseName: String
 
     /// Opens all inputs, checks them, and reads the base.
     ///

@@ -101,7 +101,8 @@ public enum LayerChoice: Sendable, Equatable {
         case .all: return Array(0..<count)
         case .last(let number):
             guard number <= count else {
-                throw Problem(.usage, "bad-layers", "the last \(number) layers are asked for, but the base has \(count)")
+                throw Problem(
+                    .usage, "bad-layers", "the last \(number) layers are asked for, but the base has \(count)")
             }
             return Array(count - number..<count)
         case .list(let list): return list

@@ -23,7 +23,8 @@ enum TrainOptions {
             group: "What is trained"),
         Option(
             "targets", value: "MODULES",
-            help: "lora: the modules that are adapted, by commas: \(TrainingPlan.defaultTargets.joined(separator: ",")) "
+            help:
+                "lora: the modules that are adapted, by commas: \(TrainingPlan.defaultTargets.joined(separator: ",")) "
                 + "without it; 'linear' for all seven.", group: "What is trained"),
         Option("rank", short: "r", value: "R", help: "lora: the rank; 8 without it.", group: "What is trained"),
         Option(
@@ -49,10 +50,13 @@ enum TrainOptions {
             "unfreeze-every", value: "N", help: "full: begin with the top layer, and add the next one every N steps.",
             group: "What is trained"),
         Option(
-            "save-as", help: "full: an archive of what changed (without it), an adapter of --rank by extraction, or a whole model.",
+            "save-as",
+            help:
+                "full: an archive of what changed (without it), an adapter of --rank by extraction, or a whole model.",
             choices: TrainingRequest.FullOutput.allCases.map(\.rawValue), group: "What is trained"),
         Option(
-            "dtype", value: "TYPE", help: "full, pretrain: the type of the weights; the base's, or float32 for pretrain.",
+            "dtype", value: "TYPE",
+            help: "full, pretrain: the type of the weights; the base's, or float32 for pretrain.",
             choices: DType.words, group: "What is trained"),
         Option(
             "from", value: "ADAPTER", help: "lora: go on from this adapter instead of from zero.",
@@ -64,8 +68,11 @@ enum TrainOptions {
         Option("steps", value: "N", help: "Steps, instead of --epochs.", group: "Course"),
         Option("batch", short: "b", value: "N", help: "Sequences at a time; 8 without it.", group: "Course"),
         Option(
-            "accumulate", value: "N", help: "Sum the gradients of N batches for each step; 1 without it.", group: "Course"),
-        Option("learning-rate", short: "l", value: "X", help: "The highest learning rate; 0.001 without it.", group: "Course"),
+            "accumulate", value: "N", help: "Sum the gradients of N batches for each step; 1 without it.",
+            group: "Course"),
+        Option(
+            "learning-rate", short: "l", value: "X", help: "The highest learning rate; 0.001 without it.",
+            group: "Course"),
         Option(
             "schedule", help: "How it falls after the warm-up: cosine without it.",
             choices: Schedule.Decay.allCases.map(\.rawValue), group: "Course"),
@@ -85,7 +92,8 @@ enum TrainOptions {
             "cache-limit", value: "SIZE",
             help: "Keep frozen hidden states up to this size in memory, more in a temporary file; 1GB without it.",
             group: "Course"),
-        Option("no-cache", help: "Compute the frozen layers in every epoch; the result is the same bits.", group: "Course"),
+        Option(
+            "no-cache", help: "Compute the frozen layers in every epoch; the result is the same bits.", group: "Course"),
         Option(
             "checkpoint-every", value: "N", help: "Keep the state in OUT.checkpoint every N steps.", group: "Course"),
         Option("resume", help: "Go on from OUT.checkpoint; the result is the same bits.", group: "Course"),
@@ -155,7 +163,9 @@ extension TrainingRequest {
 
     private static func plan(_ arguments: Arguments) throws -> TrainingPlan {
         var plan = TrainingPlan(layers: [])
-        if let name = arguments.value("method"), let method = TrainingPlan.Method(rawValue: name) { plan.method = method }
+        if let name = arguments.value("method"), let method = TrainingPlan.Method(rawValue: name) {
+            plan.method = method
+        }
         if let text = arguments.value("targets") {
             plan.targets = text == "linear" ? TrainingPlan.linearModules : names(text)
         }
@@ -215,7 +225,7 @@ extension TrainingRequest {
             "prefix-length": [.prefix], "layer-decay": [.full], "unfreeze-every": [.full], "save-as": [.full],
             "dtype": [.full],
         ]
-        let given = own.keys.sorted().filter { arguments.value($0) != nil } + ["rslora", "dora"].filter(arguments.flag)
+        let given = own.keys.sorted().filter { arguments.value($0) != nil } + ["rslora", "dora"].filter { arguments.flag($0) }
         for name in given where !(own[name] ?? [.lora]).contains(plan.method) {
             throw Problem(
                 .usage, "bad-method", "--\(name) does not belong to --method \(plan.method.rawValue)",
@@ -228,7 +238,9 @@ extension StringProtocol {
     /// Without the spaces around it.
     fileprivate var trimmed: SubSequence {
         let start = drop { $0 == " " }
-        guard let last = start.lastIndex(where: { $0 != " " }) else { return start[start.startIndex..<start.startIndex] }
+        guard let last = start.lastIndex(where: { $0 != " " }) else {
+            return start[start.startIndex..<start.startIndex]
+        }
         return start[start.startIndex...last]
     }
 }

@@ -61,7 +61,9 @@ struct ExampleLines {
     private func numbers(_ value: JSONValue?, _ line: Int, _ key: String) throws -> [Int] {
         guard let items = value?.array else { throw bad(line, "has a '\(key)' that is no list of numbers") }
         return try items.map { item in
-            guard let number = item.number?.int else { throw bad(line, "has a '\(key)' that is no list of whole numbers") }
+            guard let number = item.number?.int else {
+                throw bad(line, "has a '\(key)' that is no list of whole numbers")
+            }
             return number
         }
     }

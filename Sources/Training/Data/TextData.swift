@@ -40,7 +40,8 @@ public struct DataReader: Sendable {
 
     /// See the properties.
     public init(
-        config: LlamaConfig, length: Int, truncates: Bool, tokenizer: @escaping @Sendable () throws(Problem) -> any Tokenizer
+        config: LlamaConfig, length: Int, truncates: Bool,
+        tokenizer: @escaping @Sendable () throws(Problem) -> any Tokenizer
     ) {
         (self.config, self.tokenizer, self.length, self.truncates) = (config, tokenizer, length, truncates)
     }

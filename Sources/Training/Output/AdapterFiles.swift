@@ -42,7 +42,10 @@ public struct AdapterFiles {
         model.trained.map { parameter in
             // Modules that are trained whole go by their own names behind PEFT's prefix.
             let isUpdate = parameter.name.hasPrefix("base_model.")
-            return (isUpdate ? parameter.name : "base_model.model.\(parameter.name)", .f32, parameter.shape, parameter.value.bytes)
+            return (
+                isUpdate ? parameter.name : "base_model.model.\(parameter.name)", .f32, parameter.shape,
+                parameter.value.bytes
+            )
         }
     }
 
@@ -139,7 +142,8 @@ public struct AdapterFiles {
     /// The config of a Houlsby adapter as version 1.3 of `adapters` writes it.
     private var bottleneckConfig: JSONObject {
         let off = [
-            "adapter_residual_before_ln", "cross_adapter", "factorized_phm_rule", "is_parallel", "ln_after", "ln_before",
+            "adapter_residual_before_ln", "cross_adapter", "factorized_phm_rule", "is_parallel", "ln_after",
+            "ln_before",
             "original_ln_before", "phm_layer", "shared_W_phm", "use_gating",
         ]
         let on = [

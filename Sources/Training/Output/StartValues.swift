@@ -11,7 +11,8 @@ struct StartValues {
         self.model = model
         guard model.plan.method == .lora else {
             throw Problem(
-                .usage, "bad-start", "training can go on from a LoRA adapter, not from one of method \(model.plan.method.rawValue)")
+                .usage, "bad-start",
+                "training can go on from a LoRA adapter, not from one of method \(model.plan.method.rawValue)")
         }
         file = try Adapter(path: path).file
     }

@@ -42,7 +42,8 @@ public struct TrainingOutput {
         let scratch = try StagedOutput(scratchBeside: request.output)
         try model(to: scratch, metadata)
         if request.fullOutput == .archive { try scratch.write("training.json", job.record.bytes) }
-        return request.fullOutput == .archive ? try pack(scratch.stagePath, threads) : try extract(scratch.stagePath, threads)
+        return request.fullOutput == .archive
+            ? try pack(scratch.stagePath, threads) : try extract(scratch.stagePath, threads)
     }
 
     private func adapter() throws -> Int {
@@ -77,7 +78,8 @@ public struct TrainingOutput {
 
     /// Files that belong to a model, whatever its weights are.
     private static func isCarried(_ name: String) -> Bool {
-        name.hasPrefix("tokenizer") || ["generation_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"].contains(name)
+        name.hasPrefix("tokenizer")
+            || ["generation_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"].contains(name)
     }
 
     private func pack(_ tuned: String, _ threads: Int) throws -> Int {

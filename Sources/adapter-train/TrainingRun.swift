@@ -1,0 +1,112 @@
+import Console
+import Files
+import Problems
+import Reports
+import Training
+
+/// Trains an adapter: shows what is trained, watches it, and writes what comes out.
+struct TrainingRun {
+    private let arguments: Arguments
+    private let terminal: Terminal
+
+    init(_ arguments: Arguments, _ terminal: Terminal) { (self.arguments, self.terminal) = (arguments, terminal) }
+
+    func run() throws -> Int32 {
+        let started = Clock.now
+        let request = try TrainingRequest(arguments)
+        let gradients = arguments.value("gradients")
+        let writes = !arguments.flag("dry-run") && gradients == nil
+        let inputs = [request.base, request.data, request.validation, request.retained, request.start].compactMap { $0 }
+        if writes {
+            try requireSeparate(output: request.output, from: inputs)
+            try TrainingOutput.check(request)
+        }
+        let files = try SideFiles(arguments, request, inputs: inputs)
+        let reading = Progress(terminal, label: "reading", totalBytes: nil)
+        defer { reading.finish() }
+        let job = try TrainingJob(request) { reading.advance(by: $0) }
+        reading.finish()
+        let facts = RunFacts(job)
+        if let gradients { return try write(job, to: gradients, facts) }
+        if !terminal.json { facts.show(on: terminal) }
+        guard writes else {
+            if terminal.json { terminal.print(json: facts.document(result: nil)) }
+            return 0
+        }
+        let seconds = try train(job, files)
+        return try finish(job, facts, files, trained: seconds, started: started)
+    }
+
+    /// Trains; returns the seconds that it took.
+    private func train(_ job: TrainingJob, _ files: SideFiles) throws -> Double {
+        let progress = StepProgress(terminal, label: "training", total: job.trainer.steps, done: job.trainer.done)
+        defer { progress.finish() }
+        let started = Clock.now
+        var tokens = 0
+        try files.open(done: job.trainer.done)
+        if job.trainer.done > 0 { terminal.note("going on after step \(job.trainer.done)") }
+        try job.run { event in
+            let seconds = Clock.now - started
+            try files.write(event, seconds: seconds)
+            switch event {
+            case .step(let step):
+                tokens += step.tokens
+                progress.update(
+                    step.number,
+                    "loss \(Humane.significant(step.loss, digits: 4))  "
+                        + "\(Humane.count(Int(Double(tokens) / max(1e-9, seconds)))) tokens/s")
+            case .validation(let step, let loss, let isBest):
+                guard !terminal.json, !terminal.quiet else { break }
+                progress.clear()
+                let own = job.trainer.history.losses.suffix(20)
+                let recent = own.isEmpty ? "" : "training \(RunFacts.loss(own.reduce(0, +) / Double(own.count)))  "
+                terminal.print(
+                    "step \(Humane.count(step)): \(recent)held-out \(RunFacts.loss(loss))"
+                        + (step > 0 && !isBest ? " (no better)" : ""))
+            case .checkpoint: break
+            }
+        }
+        files.tokens = tokens
+        return Clock.now - started
+    }
+
+    private func finish(
+        _ job: TrainingJob, _ facts: RunFacts, _ files: SideFiles, trained: Double, started: Double
+    ) throws -> Int32 {
+        let after = try job.retainedLoss()
+        job.finishRecord(retainedAfter: after)
+        let bytes = try TrainingOutput(job).write(threads: job.request.options.threads)
+        try files.finish(job)
+        try job.removeCheckpoint()
+        let result = RunResult(
+            bytes: bytes, trained: trained, seconds: Clock.now - started, tokens: files.tokens, retainedAfter: after,
+            peakBytes: Clock.peakMemory)
+        let document = facts.document(result: result)
+        try files.writeReport(document)
+        if terminal.json { terminal.print(json: document) } else { facts.show(result, on: terminal) }
+        return 0
+    }
+
+    private func write(_ job: TrainingJob, to path: String, _ facts: RunFacts) throws -> Int32 {
+        let loss = try GradientFile.write(job, to: path, replacing: arguments.flag("force"))
+        if terminal.json {
+            terminal.print(json: [
+                "schema": "adapterkit.gradients", "version": 1, "loss": .double(loss), "file": .string(path),
+            ])
+        } else {
+            terminal.print("\(escaped(path)): the gradients of the first step, at a loss of \(RunFacts.loss(loss))")
+        }
+        return 0
+    }
+}
+
+/// What a run gave, beside its output.
+struct RunResult {
+    let bytes: Int
+    /// Seconds of training, and of everything.
+    let trained: Double
+    let seconds: Double
+    let tokens: Int
+    let retainedAfter: Double?
+    let peakBytes: Int
+}
