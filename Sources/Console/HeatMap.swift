@@ -37,14 +37,8 @@ public struct HeatMap: Sendable {
     public var svg: String {
         let layout = HeatMapLayout(self)
         let range = ValueRange(values.joined().compactMap { $0 }, logarithmic: scale == .logarithmic)
-        var lines = [
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"\(layout.width)\" height=\"\(layout.height)\" "
-                + "viewBox=\"0 0 \(layout.width) \(layout.height)\" font-family=\"sans-serif\" font-size=\"11\" "
-                + "fill=\"#222222\">",
-            "<title>\(Self.text(title))</title>",
-            "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>",
-            "<text x=\"16\" y=\"28\" font-size=\"16\" font-weight=\"bold\">\(Self.text(title))</text>",
-        ]
+        var lines = SVG.opening(title: title, width: layout.width, height: layout.height)
+        lines.append("<text x=\"16\" y=\"28\" font-size=\"16\" font-weight=\"bold\">\(SVG.text(title))</text>")
         lines += legendLines(range) + labels(layout)
         for (row, line) in values.enumerated() {
             for (column, value) in line.enumerated() { lines.append(cell(row, column, value, range, layout)) }
@@ -64,7 +58,7 @@ public struct HeatMap: Sendable {
         let told = value.map { Humane.significant($0, digits: 4) } ?? "no value"
         return "<rect x=\"\(at.left + column * at.cellWidth)\" y=\"\(at.top + row * at.cellHeight)\" "
             + "width=\"\(at.cellWidth - 1)\" height=\"\(at.cellHeight - 1)\" fill=\"\(colour)\">"
-            + "<title>\(Self.text(rows[row])), \(Self.text(columns[column])): \(told)</title></rect>"
+            + "<title>\(SVG.text(rows[row])), \(SVG.text(columns[column])): \(told)</title></rect>"
     }
 
     private func labels(_ at: HeatMapLayout) -> [String] {
@@ -73,7 +67,7 @@ public struct HeatMap: Sendable {
             let y = at.top + row * at.cellHeight + at.cellHeight / 2 + 4
             lines.append(
                 "<text x=\"\(at.left - 6)\" y=\"\(y)\" text-anchor=\"end\">"
-                    + "\(Self.text(name.shortened(to: HeatMapLayout.longestLabel)))</text>")
+                    + "\(SVG.text(name.shortened(to: HeatMapLayout.longestLabel)))</text>")
         }
         for (column, name) in columns.enumerated() {
             let x = at.left + column * at.cellWidth + at.cellWidth / 2 + (at.turnsLabels ? 4 : 0)
@@ -81,7 +75,7 @@ public struct HeatMap: Sendable {
             let place = at.turnsLabels ? "transform=\"rotate(-60 \(x) \(y))\"" : "text-anchor=\"middle\""
             lines.append(
                 "<text x=\"\(x)\" y=\"\(y)\" \(place)>"
-                    + "\(Self.text(name.shortened(to: HeatMapLayout.longestLabel)))</text>")
+                    + "\(SVG.text(name.shortened(to: HeatMapLayout.longestLabel)))</text>")
         }
         return lines
     }
@@ -89,7 +83,7 @@ public struct HeatMap: Sendable {
     /// A strip of the colours with the least, middle and greatest value, and what the grey and red cells are.
     private func legendLines(_ range: ValueRange?) -> [String] {
         let kind = scale == .logarithmic ? " (log scale)" : ""
-        var lines = ["<text x=\"16\" y=\"50\">\(Self.text(legend + kind))</text>"]
+        var lines = ["<text x=\"16\" y=\"50\">\(SVG.text(legend + kind))</text>"]
         if let range {
             let steps = 48
             for step in 0..<steps {
@@ -118,12 +112,6 @@ public struct HeatMap: Sendable {
 
     private static let missing = "#dddddd"
     private static let notFinite = "#d81b60"
-
-    /// Text as XML reads it, with what it must not hold escaped.
-    private static func text(_ text: String) -> String {
-        escaped(text).replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
-            .replacing("\"", with: "&quot;")
-    }
 }
 
 /// Where the parts of a heat map stand, in pixels.
