@@ -53,8 +53,10 @@ import Problems
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Calls `body` with each match in `piece` of `text`, as the library walks over them: of empty matches, those at
-    /// the end of the last one do not count. Positions are those of `text`; the expression sees nothing outside `piece`.
+    /// Calls `body` with each match in `piece` of `text`, as the library walks over them.
+    ///
+    /// Of empty matches, those at the end of the last one do not count. Positions are those of `text`; the expression
+    /// sees nothing outside `piece`.
     func matches(in text: [UInt8], _ piece: Range<Int>, _ state: Search, _ body: (Int, Int) -> Void) throws(Problem) {
         let code = unsafe text.withUnsafeBufferPointer { buffer -> Int32 in
             guard let base = buffer.baseAddress else { return 0 }
