@@ -31,6 +31,7 @@ def main():
     import torch
 
     import train_checks
+    import train_methods
     from train_models import Bases
 
     torch.set_num_threads(1)
@@ -42,7 +43,9 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         bases = Bases(Path(scratch), options.seed)
         trainer = train_checks.Trainer(tools, bases, Path(scratch) / "runs", tally)
-        for part in (train_checks.adapters, train_checks.full):
+        parts = (train_checks.adapters, train_checks.full, train_methods.prefixes, train_methods.bottlenecks,
+                 train_methods.outputs)  # fmt: skip
+        for part in parts:
             part(trainer, options.seed, options.only, options.quick)
     return tally.report()
 
