@@ -32,6 +32,7 @@ def main():
 
     import train_checks
     import train_methods
+    import train_refused
     import train_runs
     from train_models import Bases
 
@@ -46,7 +47,7 @@ def main():
         trainer = train_checks.Trainer(tools, bases, Path(scratch) / "runs", tally)
         parts = (train_checks.adapters, train_checks.full, train_methods.prefixes, train_methods.bottlenecks,
                  train_methods.outputs, train_runs.data_forms, train_runs.courses, train_runs.dropout,
-                 train_runs.same_bytes, train_runs.killed, train_runs.looks)  # fmt: skip
+                 train_runs.same_bytes, train_runs.killed, train_runs.looks, train_refused.refusals)  # fmt: skip
         for part in parts:
             part(trainer, options.seed, options.only, options.quick)
     return tally.report()
