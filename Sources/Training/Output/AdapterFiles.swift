@@ -175,8 +175,10 @@ public struct AdapterFiles {
     /// A factor by which Python's `hidden // factor` is the size.
     private var reductionFactor: Double {
         let (hidden, size) = (Double(model.config.hidden), Double(plan.bottleneckSize))
-        let exact = hidden / size
-        return (hidden / exact).rounded(.down) == size ? exact : exact.nextDown
+        let factor = hidden / size
+        // Python divides by the exact remainder: a factor that was rounded up gives one less.
+        let quotient = (hidden - hidden.truncatingRemainder(dividingBy: factor)) / factor
+        return quotient.rounded() == size ? factor : factor.nextDown
     }
 
     private static func className(_ type: String) -> String {

@@ -14,7 +14,26 @@ struct StartValues {
                 .usage, "bad-start",
                 "training can go on from a LoRA adapter, not from one of method \(model.plan.method.rawValue)")
         }
-        file = try Adapter(path: path).file
+        let adapter = try Adapter(path: path)
+        let errors = adapter.problems.filter { $0.severity == .error }
+        guard errors.isEmpty else { throw ProblemList(errors) }
+        file = adapter.file
+        try Self.requireScale(adapter, model.plan)
+    }
+
+    /// Refuses factors that counted for more or less than they would here: with them the start would be another model.
+    private static func requireScale(_ adapter: Adapter, _ plan: TrainingPlan) throws(Problem) {
+        let config = adapter.config
+        var own = plan
+        (own.alpha, own.usesRankStabilization) = (config.alpha, config.useRSLoRA)
+        let isEven = config.alphaPattern.isEmpty && config.rankPattern.isEmpty
+        guard !isEven || abs(own.scaling - plan.scaling) > 1e-9 * plan.scaling, !adapter.modules.isEmpty else { return }
+        throw Problem(
+            .incompatible, "bad-start", file: adapter.configPath,
+            isEven
+                ? "scales its updates by \(own.scaling), but they would be trained with a scale of \(plan.scaling)"
+                : "has ranks or scales that differ from module to module, which cannot be trained",
+            hint: isEven ? "give the adapter's own --alpha, and --rslora if it has that" : nil)
     }
 
     /// Puts all values into the model's parameters.
