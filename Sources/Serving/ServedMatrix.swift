@@ -18,7 +18,7 @@ struct ServedMatrix: Sendable {
     var columns: Int { weight.columns }
 
     /// Multiplications below which a second thread costs more than it gains.
-    private static let threadWork = 1 << 20
+    private static let threadWork = 1 << 15
 
     /// x · W'ᵀ (count × rows); `x` is count × columns.
     func products(_ x: [Double], count: Int) -> [Double] {
@@ -85,11 +85,11 @@ struct ServedMatrix: Sendable {
         -> [Double]
     {
         let work = max(1, rows) * max(1, columns) * max(1, count)
-        let parts = max(1, min(threads, work / Self.threadWork, width / 16))
+        let parts = max(1, min(threads, work / Self.threadWork, width / 16, Team.largest - 1))
         if parts == 1 { return compute(0..<width) }
         let bounds = (0...parts).map { width * $0 / parts }
         let results = Parts(count: parts)
-        Workers.run(parts) { part in results.set(part, compute(bounds[part]..<bounds[part + 1])) }
+        Team.shared.run(parts) { part in results.set(part, compute(bounds[part]..<bounds[part + 1])) }
         return results.joined(width: width, count: count, bounds: bounds)
     }
 }
