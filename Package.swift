@@ -123,8 +123,8 @@ let package = Package(
             name: "attach-example", dependencies: ["Serving", "Adapters", "Problems"], path: "examples/attach",
             swiftSettings: strict),
         .executableTarget(
-            name: "tokenize-example", dependencies: ["Tokenization", "Problems"], path: "examples/tokenize",
-            swiftSettings: strict),
+            name: "tokenize-example", dependencies: ["Tokenization", "StrictJSON", "Files", "Problems"],
+            path: "examples/tokenize", swiftSettings: strict),
         .executableTarget(
             name: "adapter-unpack", dependencies: ["Archives", "Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
