@@ -47,7 +47,7 @@ struct Attention: Sendable {
         // Each head of each position is one thread's alone, so the number of threads does not show.
         let results = Mutex<[[Float]]>(Array(repeating: [], count: parts))
         let box = Box(results: results)
-        Team.shared.run(parts) { part in
+        Team.shared.run(parts, threads: threads) { part in
             let range = pieces * part / parts..<pieces * (part + 1) / parts
             let own = step.heads(range)
             box.results.withLock { $0[part] = own }

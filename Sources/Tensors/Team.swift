@@ -13,6 +13,8 @@ package final class Team: Sendable {
     /// The current call in one word: its number, how many pieces it has, and which one is next.
     private let ticket = Atomic<UInt64>(0)
     private let left = Atomic<Int>(0)
+    /// How many threads besides the caller take part in the current call.
+    private let helpers = Atomic<Int>(0)
     private let isBusy = Atomic<Bool>(false)
     private let sleepers = Atomic<Int>(0)
     private let monitor = Monitor()
@@ -29,13 +31,17 @@ package final class Team: Sendable {
     private init() {}
 
     /// Runs `body(0)` to `body(count - 1)`, the first on the calling thread, and returns when all are done.
-    package func run(_ count: Int, _ work: @escaping @Sendable (Int) -> Void) {
+    ///
+    /// Who is free takes the next piece, so a thread that the system lets wait holds up one piece and no more.
+    package func run(_ count: Int, threads: Int, _ work: @escaping @Sendable (Int) -> Void) {
         precondition(count < Self.largest, "more pieces than a call may have")
-        guard count > 1, isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
+        let wanted = min(count, threads, Workers.processors) - 1
+        guard wanted > 0, isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
             for index in 0..<max(0, count) { work(index) }
             return
         }
-        grow(to: min(count, Workers.processors) - 1)
+        grow(to: wanted)
+        helpers.store(wanted, ordering: .relaxed)
         body.withLock { $0 = work }
         left.store(count - 1, ordering: .relaxed)
         let number = (ticket.load(ordering: .relaxed) >> (2 * Self.indexBits)) + 1
@@ -43,7 +49,7 @@ package final class Team: Sendable {
         ticket.store(opened, ordering: .sequentiallyConsistent)
         if sleepers.load(ordering: .sequentiallyConsistent) > 0 { monitor.locked { monitor.wake() } }
         work(0)
-        while takePiece() {}
+        while takePiece(0) {}
         var looks = 0
         while left.load(ordering: .acquiring) > 0 {
             looks += 1
@@ -53,11 +59,11 @@ package final class Team: Sendable {
         isBusy.store(false, ordering: .releasing)
     }
 
-    /// Does the next piece of the current call; whether there was one.
-    private func takePiece() -> Bool {
+    /// Does the next piece of the current call; whether there was one for this thread (0 is the caller).
+    private func takePiece(_ number: Int) -> Bool {
         while true {
             let seen = ticket.load(ordering: .sequentiallyConsistent)
-            guard seen & Self.indexMask < seen >> Self.indexBits & Self.indexMask else { return false }
+            guard hasPiece(seen, number) else { return false }
             let taken = ticket.compareExchange(expected: seen, desired: seen + 1, ordering: .sequentiallyConsistent)
             guard taken.exchanged else { continue }
             // Its call cannot end before this piece does, so the body is that of the ticket.
@@ -68,29 +74,33 @@ package final class Team: Sendable {
     }
 
     /// What a thread of the team does until the process ends.
-    private func serve() {
+    private func serve(_ number: Int) {
         while true {
             var looks = 0
             while looks < Self.patience {
-                looks = takePiece() ? 0 : looks + 1
+                looks = takePiece(number) ? 0 : looks + 1
                 ak_pause()
             }
             sleepers.add(1, ordering: .sequentiallyConsistent)
             monitor.locked {
-                while !hasPiece { monitor.wait() }
+                while !hasPiece(ticket.load(ordering: .sequentiallyConsistent), number) { monitor.wait() }
             }
             sleepers.subtract(1, ordering: .sequentiallyConsistent)
         }
     }
 
-    private var hasPiece: Bool {
-        let seen = ticket.load(ordering: .sequentiallyConsistent)
-        return seen & Self.indexMask < seen >> Self.indexBits & Self.indexMask
+    private func hasPiece(_ ticket: UInt64, _ number: Int) -> Bool {
+        ticket & Self.indexMask < ticket >> Self.indexBits & Self.indexMask
+            && number <= helpers.load(ordering: .relaxed)
     }
 
     private func grow(to wanted: Int) {
         size.withLock { size in
-            while size < wanted, Workers.detach({ Team.shared.serve() }) { size += 1 }
+            while size < wanted {
+                let number = size + 1
+                guard Workers.detach({ Team.shared.serve(number) }) else { return }
+                size = number
+            }
         }
     }
 }
