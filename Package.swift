@@ -96,7 +96,9 @@ let package = Package(
             name: "adapter-generate", dependencies: ["Generation", "Reports", "Console", "CPosix"],
             swiftSettings: strict),
         .testTarget(name: "TrainingTests", dependencies: ["Fixtures", "Training", "Models", "Safetensors", "Files"]),
-        .testTarget(name: "GenerationTests", dependencies: ["Fixtures", "Generation", "Safetensors", "Files"]),
+        .testTarget(
+            name: "GenerationTests",
+            dependencies: ["Fixtures", "Generation", "Tokenization", "Adapters", "Safetensors", "Files", "Problems"]),
         .target(
             name: "Tokenization", dependencies: ["COniguruma", "StrictJSON", "Files", "Problems"],
             swiftSettings: strict),

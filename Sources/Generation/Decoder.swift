@@ -69,19 +69,18 @@ public struct Decoder: Sendable {
     }
 
     /// Refuses ids that have no row, and texts that are longer than the model was made for.
-    public func check(_ ids: [Int], after known: Int = 0) throws(Problem) {
+    public func check(_ ids: [Int]) throws(Problem) {
         if let bad = ids.first(where: { !(0..<vocabulary).contains($0) }) {
             throw Problem(
                 .incompatible, "no-token", "the id \(bad) is outside of the vocabulary of \(vocabulary) ids",
                 hint: "ids go from 0 to \(vocabulary - 1); was the text made into ids with another model's tokenizer?")
         }
-        let length = prefixLength + known + ids.count
-        guard let limit = config.positions, length > limit else { return }
-        let before = prefixLength > 0 ? " with the prefix of \(prefixLength)" : ""
+        guard let limit = config.positions, prefixLength + ids.count > limit else { return }
+        let before = prefixLength > 0 ? " and stands behind a prefix of \(prefixLength)" : ""
         throw Problem(
             .incompatible, "too-long",
-            "the text has \(known + ids.count) tokens,\(before.isEmpty ? "" : before + " \(length),") but the model was made for "
-                + "\(limit) (max_position_embeddings)", hint: "shorten the text")
+            "the text has \(ids.count) tokens\(before), but the model was made for \(limit) (max_position_embeddings)",
+            hint: "shorten the text")
     }
 
     /// The logits of the last of `ids`, which follow what is in the cache.

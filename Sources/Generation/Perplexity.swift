@@ -68,7 +68,6 @@ public struct Perplexity: Sendable {
             let end = min(inputs, begin + window)
             var cache = decoder.newCache()
             var sum = 0.0
-            var wrong: Problem?
             try decoder.forEachLogits(Array(ids[begin..<end]), &cache) { (first, logits) throws(Problem) in
                 let count = logits.count / decoder.logitCount
                 for row in 0..<count where begin + first + row >= done {
@@ -77,12 +76,7 @@ public struct Perplexity: Sendable {
                 }
                 progress(count)
             }
-            if !sum.isFinite {
-                wrong = Problem(
-                    .incompatible, "non-finite", "the model's answer is not a number",
-                    hint: "weights of the base or of an adapter are infinite, NaN or far too large")
-            }
-            if let wrong { throw wrong }
+            guard sum.isFinite else { throw Sampler.noNumber() }
             total += sum
             tokens += end - done
             done = end

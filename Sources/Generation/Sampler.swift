@@ -59,7 +59,7 @@ public struct Sampler: Sendable {
         return best
     }
 
-    private static func noNumber() -> Problem {
+    static func noNumber() -> Problem {
         Problem(
             .incompatible, "non-finite", "the model's answer is not a number",
             hint:

@@ -31,6 +31,8 @@ struct TerminalSession {
             } catch let problem as Problem {
                 if problem.kind != .interrupted { terminal.report(problem) }
             }
+            // Ctrl-C was meant for the text; whoever sends another signal means the session.
+            if ak_signal_seen() != SIGINT { try checkInterrupted() }
             ak_signal_forget()
         }
     }

@@ -42,5 +42,6 @@ fi
 "$python" -W ignore Tests/Interop/extract.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/archive.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/serving.py --bin "$bin" $mode
+"$python" -W ignore Tests/Interop/generate.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/swap.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/undo.py --bin "$bin" $mode
