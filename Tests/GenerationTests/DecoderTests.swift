@@ -63,6 +63,16 @@ import Testing
         }
     }
 
+    @Test func longTextsComeInSteps() throws {
+        let scratch = try Scratch()
+        let decoder = try shelf(scratch) { $0.config["max_position_embeddings"] = 400 }.decoder()
+        let ids = (0..<300).map { ($0 * 53 + 7) % 256 }
+        let whole = try logits(decoder, ids).suffix(256).map(\.bitPattern)
+        #expect(try last(decoder, [ids]) == whole)
+        #expect(try last(decoder, [Array(ids[..<150]), Array(ids[150...])]) == whole)
+        #expect(try last(decoder, ids.map { [$0] }) == whole)
+    }
+
     @Test func threadsDoNotShow() throws {
         let scratch = try Scratch()
         let one = try shelf(scratch).decoder()
