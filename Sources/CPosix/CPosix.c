@@ -104,3 +104,5 @@ void ak_watch_signals(void) {
 }
 
 int ak_signal_seen(void) { return seen; }
+
+void ak_signal_forget(void) { seen = 0; }
