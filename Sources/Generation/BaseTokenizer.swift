@@ -28,5 +28,7 @@ private struct NoTokenizer: Tokenizer {
 
     func encode(_ text: [UInt8]) throws(Problem) -> [Int] { throw reason }
 
+    func encode(_ text: [UInt8], addsSpecial: Bool) throws(Problem) -> [Int] { throw reason }
+
     func decode(_ ids: [Int], skipsSpecial: Bool) throws(Problem) -> [UInt8] { [] }
 }

@@ -15,7 +15,7 @@ import Problems
     /// Longer patterns have no use, and could take long to compile.
     private static let patternLimit = 16_384
     /// How many places are tried before the clock is looked at.
-    private static let stride = 4096
+    private static let interval = 64
 
     init(_ pattern: String, path: String, field: String) throws(Problem) {
         _ = Self.prepared
@@ -27,7 +27,7 @@ import Problems
                 .malformed, "tokenizer-regex", file: path,
                 "'\(field)' has an expression of \(bytes.count) bytes, but at most \(Self.patternLimit) make sense")
         }
-        // Absent operators take cubic time that no limit counts; strides move what \G means.
+        // Absent operators take cubic time that no limit counts; trying place by place moves what \G means.
         for name in ["(?~", #"\G"#] where pattern.contains(name) {
             throw TokenizerFields.unsupported(path, "regex", field, "has an expression with \(name)")
         }
@@ -70,19 +70,17 @@ import Problems
             var from = 0
             var last = -1
             while from <= piece.count {
-                // A search that fails tries every place; in strides, the clock is looked at in between.
-                var limit = from + Self.stride
-                while limit < piece.count, unsafe start[limit] & 0xC0 == 0x80 { limit += 1 }
-                limit = min(limit, piece.count)
-                let found = unsafe onig_search_with_param(
-                    compiled, start, start + piece.count, start + from, start + limit, state.region, ONIG_OPTION_NONE,
-                    state.limits)
-                if state.isOverTime(found >= 0 ? Self.stride / 32 : Self.stride) {
-                    return ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER
-                }
-                if found == ONIG_MISMATCH, limit < piece.count {
-                    from = limit
-                    continue
+                // Place by place, so that the clock is looked at in between: a search that fails would try them all.
+                // (Searching in parts is no way out: the library's search also ends matches where its range ends.)
+                var at = from
+                var found = ONIG_MISMATCH
+                while true {
+                    found = Int32(
+                        unsafe onig_match_with_param(
+                            compiled, start, start + piece.count, start + at, state.region, ONIG_OPTION_NONE, state.limits))
+                    if state.isOverTime() { return ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER }
+                    guard found == ONIG_MISMATCH, at < piece.count else { break }
+                    at += unsafe UTF8Width.of(start[at])
                 }
                 guard found >= 0 else { return found == ONIG_MISMATCH ? 0 : found }
                 let (lower, upper) = unsafe (Int(state.region.pointee.beg[0]), Int(state.region.pointee.end[0]))
@@ -131,9 +129,9 @@ import Problems
         }
 
         /// Searches below their limits can still be too many; the clock is looked at now and then.
-        fileprivate func isOverTime(_ work: Int) -> Bool {
-            count += work
-            guard count >= Expression.stride else { return false }
+        fileprivate func isOverTime() -> Bool {
+            count += 1
+            guard count >= Expression.interval else { return false }
             count = 0
             return clock.now > end
         }
