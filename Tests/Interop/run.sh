@@ -44,3 +44,5 @@ fi
 "$python" -W ignore Tests/Interop/serving.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/swap.py --bin "$bin" $mode
 "$python" -W ignore Tests/Interop/undo.py --bin "$bin" $mode
+# ADAPTERKIT_ADAPTERS_PYTHON names a Python that has the library "adapters" too, for bottlenecks.
+"$python" -W ignore Tests/Interop/train.py --bin "$bin" $mode
