@@ -86,16 +86,20 @@ let package = Package(
         .target(
             name: "Generation",
             dependencies: [
-                "Models", "Serving", "Tokenization", "Adapters", "Safetensors", "StrictJSON", "Files", "Problems",
+                "Models", "Serving", "Tokenization", "Archives", "Adapters", "Tensors", "Safetensors", "StrictJSON",
+                "Files", "CKernels", "Problems",
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "adapter-train", dependencies: ["Training", "StrictJSON", "Files", "Reports", "Console"],
             swiftSettings: strict),
         .executableTarget(
-            name: "adapter-generate", dependencies: ["Generation", "Reports", "Console"], swiftSettings: strict),
+            name: "adapter-generate", dependencies: ["Generation", "Reports", "Console", "CPosix"],
+            swiftSettings: strict),
         .testTarget(name: "TrainingTests", dependencies: ["Fixtures", "Training", "Models", "Safetensors", "Files"]),
-        .testTarget(name: "GenerationTests", dependencies: ["Fixtures", "Generation", "Safetensors", "Files"]),
+        .testTarget(
+            name: "GenerationTests",
+            dependencies: ["Fixtures", "Generation", "Tokenization", "Adapters", "Safetensors", "Files", "Problems"]),
         .target(
             name: "Tokenization", dependencies: ["COniguruma", "StrictJSON", "Files", "Problems"],
             swiftSettings: strict),

@@ -5,7 +5,7 @@ import Problems
 import Safetensors
 import StrictJSON
 
-/// An adapter that is bound to its base: digests of what it changes, recorded when it was packed.
+/// An adapter that is bound to its base: digests of what it changes, recorded when it was packed or trained.
 public enum BaseBinding {
     /// Codes of the errors that a differing base gives.
     public static let codes = ["bound-config", "bound-tensor"]
@@ -42,7 +42,7 @@ public enum BaseBinding {
     ) throws(Problem) {
         guard let base = inputs.base else { return }
         for (at, entry) in inputs.entries.enumerated() {
-            guard let adapter = entry.adapter, let binding = adapter.archive?.binding else { continue }
+            guard let adapter = entry.adapter, let binding = try adapter.binding() else { continue }
             let found = try problems(binding, adapter, base, threads, progress)
             inputs.add(
                 found.map { problem in
@@ -58,7 +58,7 @@ public enum BaseBinding {
     /// Bytes that `check` reads.
     public static func checkedBytes(_ inputs: LoadedInputs) -> Int {
         inputs.entries.reduce(0) { sum, entry in
-            (entry.adapter?.archive?.binding?.tensors ?? []).reduce(sum) {
+            (((try? entry.adapter?.binding()) ?? nil)?.tensors ?? []).reduce(sum) {
                 $0 + (inputs.base?.lookup($1.name)?.info.byteCount ?? 0)
             }
         }

@@ -150,6 +150,17 @@ void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n) {
     kernels()->rotate_f64(cosine, sine, x, y, n);
 }
 
+size_t ak_attend_scratch(size_t count, size_t width) { return width + (count + AK_LANES - 1) / AK_LANES * AK_LANES; }
+
+void ak_attend_f32(const float *query, const float *keys, const float *values, size_t stride, size_t count, size_t width,
+                   double scale, double *scratch, float *out) {
+    kernels()->attend_f32(query, keys, values, stride, count, width, scale, scratch, out);
+}
+
+void ak_swiglu_f32(const float *gate, const float *up, float *out, size_t n) {
+    kernels()->swiglu_f32(gate, up, out, n);
+}
+
 void ak_sift_f64(double *values, size_t n, uint32_t bits) { kernels()->sift_f64(values, n, bits); }
 
 void ak_balance_f64(const double *values, double *balance, size_t n, bool signs) {

@@ -30,6 +30,7 @@ public final class Terminal: Sendable {
     private struct State {
         var pending: [UInt8] = []
         var failure: Int32 = 0
+        var isFailureTold = false
         var hasOutput = false
         var progress = ""
     }
@@ -78,11 +79,12 @@ public final class Terminal: Sendable {
         }
     }
 
-    /// Writes out what is buffered, and throws if any of the answer could not be written.
+    /// Writes out what is buffered, and throws if any of the answer could not be written; once, however often it is called.
     public func flush() throws(Problem) {
         let failure = state.withLock { state in
             send(&state)
-            return state.failure
+            defer { state.isFailureTold = state.failure != 0 }
+            return state.isFailureTold ? 0 : state.failure
         }
         guard failure != 0, failure != Posix.brokenPipe else { return }
         throw Problem(

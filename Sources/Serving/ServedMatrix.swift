@@ -17,8 +17,10 @@ struct ServedMatrix: Sendable {
     var rows: Int { weight.rows }
     var columns: Int { weight.columns }
 
-    /// Multiplications below which a second thread costs more than it gains.
-    private static let threadWork = 1 << 20
+    /// Pieces for each thread, so that one that has to wait holds up little.
+    private static let piecesEach = 4
+    /// Multiplications of a piece below which handing it to another thread costs more than it gains.
+    private static let threadWork = 1 << 15
 
     /// x · W'ᵀ (count × rows); `x` is count × columns.
     func products(_ x: [Double], count: Int) -> [Double] {
@@ -85,11 +87,12 @@ struct ServedMatrix: Sendable {
         -> [Double]
     {
         let work = max(1, rows) * max(1, columns) * max(1, count)
-        let parts = max(1, min(threads, work / Self.threadWork, width / 16))
+        let most = threads == 1 ? 1 : min(threads * Self.piecesEach, Team.largest - 1)
+        let parts = max(1, min(most, work / Self.threadWork, width / 16))
         if parts == 1 { return compute(0..<width) }
         let bounds = (0...parts).map { width * $0 / parts }
         let results = Parts(count: parts)
-        Workers.run(parts) { part in results.set(part, compute(bounds[part]..<bounds[part + 1])) }
+        Team.shared.run(parts, threads: threads) { part in results.set(part, compute(bounds[part]..<bounds[part + 1])) }
         return results.joined(width: width, count: count, bounds: bounds)
     }
 }

@@ -18,26 +18,35 @@ package enum Workers {
         var threads: [pthread_t] = []
         var left: [Int] = []
         for index in 1..<max(1, count) {
-            let job = unsafe Unmanaged.passRetained(Job { body(index) })
-            var thread = pthread_t()
-            let code = unsafe pthread_create(
-                &thread, nil,
-                { argument in
-                    if let argument = unsafe argument {
-                        unsafe Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body()
-                    }
-                    return nil
-                }, job.toOpaque())
-            if code == 0 {
-                threads.append(thread)
-            } else {
-                unsafe job.release()
-                left.append(index)
-            }
+            if let thread = start(Job({ body(index) })) { threads.append(thread) } else { left.append(index) }
         }
         body(0)
         for index in left { body(index) }
         for thread in threads { pthread_join(thread, nil) }
+    }
+
+    /// Runs `body` on a thread of its own that nobody waits for; whether there is one.
+    package static func detach(_ body: @escaping @Sendable () -> Void) -> Bool {
+        guard let thread = start(Job(body)) else { return false }
+        pthread_detach(thread)
+        return true
+    }
+
+    /// The thread that runs `job`; `nil` if the system gives none.
+    private static func start(_ job: Job) -> pthread_t? {
+        let held = unsafe Unmanaged.passRetained(job)
+        var thread = pthread_t()
+        let code = unsafe pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument = unsafe argument {
+                    unsafe Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body()
+                }
+                return nil
+            }, held.toOpaque())
+        if code == 0 { return thread }
+        unsafe held.release()
+        return nil
     }
 }
 

@@ -14,6 +14,8 @@ import Problems
     private static let prepared: Void = ak_onig_prepare(200)
     /// Longer patterns have no use, and could take long to compile.
     private static let patternLimit = 16_384
+    /// How many places are tried before the clock is looked at.
+    private static let stride = 4096
 
     init(_ pattern: String, path: String, field: String) throws(Problem) {
         _ = Self.prepared
@@ -24,6 +26,10 @@ import Problems
             throw Problem(
                 .malformed, "tokenizer-regex", file: path,
                 "'\(field)' has an expression of \(bytes.count) bytes, but at most \(Self.patternLimit) make sense")
+        }
+        // Absent operators take cubic time that no limit counts; strides move what \G means.
+        for name in ["(?~", #"\G"#] where pattern.contains(name) {
+            throw TokenizerFields.unsupported(path, "regex", field, "has an expression with \(name)")
         }
         var raw: OnigRegex?
         let code = unsafe bytes.withUnsafeBufferPointer { buffer -> Int32 in
@@ -53,29 +59,40 @@ import Problems
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Calls `body` with each match in `piece` of `text`, as the library walks over them: of empty matches, those at
-    /// the end of the last one do not count. Positions are those of `text`; the expression sees nothing outside `piece`.
+    /// Calls `body` with each match in `piece` of `text`, as the library walks over them.
+    ///
+    /// Of empty matches, those at the end of the last one do not count. Positions are those of `text`; the expression
+    /// sees nothing outside `piece`.
     func matches(in text: [UInt8], _ piece: Range<Int>, _ state: Search, _ body: (Int, Int) -> Void) throws(Problem) {
         let code = unsafe text.withUnsafeBufferPointer { buffer -> Int32 in
             guard let base = buffer.baseAddress else { return 0 }
             let start = unsafe base + piece.lowerBound
-            let end = unsafe base + piece.upperBound
             var from = 0
             var last = -1
             while from <= piece.count {
+                // A search that fails tries every place; in strides, the clock is looked at in between.
+                var limit = from + Self.stride
+                while limit < piece.count, unsafe start[limit] & 0xC0 == 0x80 { limit += 1 }
+                limit = min(limit, piece.count)
                 let found = unsafe onig_search_with_param(
-                    compiled, start, end, start + from, end, state.region, ONIG_OPTION_NONE,
+                    compiled, start, start + piece.count, start + from, start + limit, state.region, ONIG_OPTION_NONE,
                     state.limits)
+                if state.isOverTime(found >= 0 ? Self.stride / 32 : Self.stride) {
+                    return ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER
+                }
+                if found == ONIG_MISMATCH, limit < piece.count {
+                    from = limit
+                    continue
+                }
                 guard found >= 0 else { return found == ONIG_MISMATCH ? 0 : found }
                 let (lower, upper) = unsafe (Int(state.region.pointee.beg[0]), Int(state.region.pointee.end[0]))
                 if lower == upper, upper == last {
                     guard from < piece.count else { return 0 }
-                    from += UTF8Width.of(text[piece.lowerBound + from])
+                    from = unsafe upper + UTF8Width.of(start[upper])
                 } else {
                     (from, last) = (upper, upper)
                     body(piece.lowerBound + lower, piece.lowerBound + upper)
                 }
-                if state.isOverTime() { return ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER }
             }
             return 0
         }
@@ -114,9 +131,11 @@ import Problems
         }
 
         /// Searches below their limits can still be too many; the clock is looked at now and then.
-        fileprivate func isOverTime() -> Bool {
-            count &+= 1
-            return count & 255 == 0 && clock.now > end
+        fileprivate func isOverTime(_ work: Int) -> Bool {
+            count += work
+            guard count >= Expression.stride else { return false }
+            count = 0
+            return clock.now > end
         }
     }
 }

@@ -62,7 +62,9 @@ struct TokenTable: Sendable {
         return true
     }
 
-    /// Finds tokens by id from now on. Ids may have gaps, but not be so sparse that a table of them is no use.
+    /// Finds tokens by id from now on.
+    ///
+    /// Ids may have gaps, but not be so sparse that a table of them is no use.
     ///
     /// - Returns: the first id that two tokens have, or that is too large.
     mutating func indexIDs() -> (id: Int, isTooLarge: Bool)? {

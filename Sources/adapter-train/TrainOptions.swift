@@ -225,7 +225,8 @@ extension TrainingRequest {
             "prefix-length": [.prefix], "layer-decay": [.full], "unfreeze-every": [.full], "save-as": [.full],
             "dtype": [.full],
         ]
-        let given = own.keys.sorted().filter { arguments.value($0) != nil } + ["rslora", "dora"].filter { arguments.flag($0) }
+        let given =
+            own.keys.sorted().filter { arguments.value($0) != nil } + ["rslora", "dora"].filter { arguments.flag($0) }
         for name in given where !(own[name] ?? [.lora]).contains(plan.method) {
             throw Problem(
                 .usage, "bad-method", "--\(name) does not belong to --method \(plan.method.rawValue)",

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs the interop tests on the tools in the directory $1, in a virtual environment that is made once.
-# ADAPTERKIT_PYTHON names a Python that has the libraries already; ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
+# ADAPTERKIT_PYTHON names a Python that has the libraries already, ADAPTERKIT_ADAPTERS_PYTHON one that has `adapters`; ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$1
 skip() {
     echo "SKIPPED: interop tests: $*"
+    finish
     exit 0
 }
 
@@ -13,10 +14,34 @@ mode=--quick
 all=
 [ "${ADAPTERKIT_INTEROP:-}" = full ] && mode= && all=--full
 
+# One processor for each part.
+export OMP_NUM_THREADS=1
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+names=()
+# part NAME COMMAND...: runs a part beside others, one for each processor; `finish` shows what they printed.
+part() {
+    local name=$1
+    shift
+    names+=("$name")
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    { "$@" && echo passed >"$logs/$name.status"; } >"$logs/$name" 2>&1 &
+}
+finish() {
+    wait || true
+    local failed=0 name
+    for name in "${names[@]}"; do
+        echo "-- $name"
+        cat "$logs/$name"
+        [ -e "$logs/$name.status" ] || failed=1
+    done
+    return $failed
+}
+
 # Crashes need strace, but none of the libraries.
 if command -v python3 >/dev/null 2>&1; then
     command -v strace >/dev/null 2>&1 || (. Tests/setup.sh && install strace) || true
-    python3 Tests/Interop/crash.py --bin "$bin" $mode
+    part crash python3 Tests/Interop/crash.py --bin "$bin" $mode
 fi
 
 python=${ADAPTERKIT_PYTHON:-}
@@ -36,13 +61,8 @@ if [ -z "$python" ]; then
         touch "$venv/complete"
     fi
 fi
-"$python" -W ignore Tests/Interop/run.py --bin "$bin" $mode
-"$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
-"$python" -W ignore Tests/Interop/combine.py --bin "$bin" $mode
-"$python" -W ignore Tests/Interop/extract.py --bin "$bin" $mode
-"$python" -W ignore Tests/Interop/archive.py --bin "$bin" $mode
-"$python" -W ignore Tests/Interop/serving.py --bin "$bin" $mode
-"$python" -W ignore Tests/Interop/swap.py --bin "$bin" $mode
-"$python" -W ignore Tests/Interop/undo.py --bin "$bin" $mode
-# ADAPTERKIT_ADAPTERS_PYTHON names a Python that has the library "adapters" too, for bottlenecks.
-"$python" -W ignore Tests/Interop/train.py --bin "$bin" $mode
+for name in run combine archive extract swap undo train generate tokenizer serving; do
+    part "$name" "$python" -W ignore "Tests/Interop/$name.py" --bin "$bin" $mode
+done
+part families "$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
+finish

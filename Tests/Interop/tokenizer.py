@@ -231,7 +231,7 @@ def compare(run, style, generate, scale):
     rows = [[generate.randrange(tokenizer.get_vocab_size()) for _ in range(generate.randint(0, 12))] for _ in range(20_000 * scale)]
     for skips in (False, True):
         run.decode(f"{style}: decoder, skipping {skips}", tokenizer, rows, skips)
-    longs = ["a" * 100_000, "中文字" * 30_000, " " * 100_000, "\n" * 50_000 + "x", "ab" * 50_000, "e\u0301" * 20_000, "0" * 50_000]
+    longs = ["a" * 1_000_000, "中文字" * 100_000, "中" * 350_000, " " * 100_000, "\n" * 50_000 + "x", "ab" * 50_000, "e\u0301" * 20_000, "0" * 50_000]
     run.encode(f"{style}: long runs", tokenizer, longs)
     speed(run, tokenizer, f"{style}: mixed", "".join(styles.text(generate, words, 100_000) for _ in range(30)))
     speed(run, tokenizer, f"{style}: real", "".join(real(3_000_000)))

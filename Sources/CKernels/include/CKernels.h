@@ -163,6 +163,29 @@ void ak_axpy_f64(double factor, const double *x, double *y, size_t n);
 /// (x, y) = (c x - s y, c y + s x), each as fma(c, first, rounded product).
 void ak_rotate_f64(double cosine, double sine, double *x, double *y, size_t n);
 
+// MARK: Decoding
+
+/// Doubles of scratch memory for `ak_attend_f32`.
+size_t ak_attend_scratch(size_t count, size_t width);
+
+/// out = sum over j of softmax(scale * query . key j) * value j, for one head of `width` numbers and `count` > 0 positions.
+///
+/// Keys and values of successive positions are `stride` elements apart. Everything is computed in float64, in an order
+/// that depends on the sizes alone, with an exp of its own that is good to 1e-11, and rounded once.
+void ak_attend_f32(const float *query, const float *keys, const float *values, size_t stride, size_t count, size_t width,
+                   double scale, double *scratch, float *out);
+
+/// out = gate / (1 + exp(-gate)) * up, in float64 with the same exp, rounded once; `out` may be either.
+void ak_swiglu_f32(const float *gate, const float *up, float *out, size_t n);
+
+/// Tells the processor that this thread waits for another.
+static inline void ak_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+
 // MARK: Sparse methods, element by element
 
 /// Zeroes values whose magnitude, as the bits of a float32, is below `bits`.

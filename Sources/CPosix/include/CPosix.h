@@ -33,4 +33,6 @@ int ak_terminal_columns(int fd);
 void ak_watch_signals(void);
 /* The signal that arrived, or 0. */
 int ak_signal_seen(void);
+/* Takes the signal that was seen as answered: the next one counts as the first. */
+void ak_signal_forget(void);
 #endif

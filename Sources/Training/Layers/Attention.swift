@@ -16,7 +16,7 @@ struct Attention<T: Real>: Sendable {
     let prefix: (keys: Parameter<T>, values: Parameter<T>)?
 
     /// Queries of a block.
-    private static var height: Int { 64 }
+    private static var height: Int { 128 }
 
     private var scale: T { T(1 / Double(size).squareRoot()) }
     private var prefixCount: Int { prefix?.keys.value.rows ?? 0 }
@@ -121,50 +121,62 @@ struct Attention<T: Real>: Sendable {
     }
 
     /// Gradients by queries, keys and values, of their shapes, from dy (n × heads · d); adds those of the prefix.
+    ///
+    /// - Parameter needs: which of them are wanted; the others are nil.
     func backward(
-        _ dy: Matrix<T>, _ saved: Saved, _ pass: Pass<T>
-    ) -> (queries: Matrix<T>, keys: Matrix<T>, values: Matrix<T>) {
-        let dq = pass.arena.matrix(saved.queries.rows, saved.queries.columns)
-        let dk = pass.arena.zeros(saved.keys.rows, saved.keys.columns)
-        let dv = pass.arena.zeros(saved.values.rows, saved.values.columns)
+        _ dy: Matrix<T>, _ saved: Saved, needs: (queries: Bool, keys: Bool, values: Bool), _ pass: Pass<T>
+    ) -> (queries: Matrix<T>?, keys: Matrix<T>?, values: Matrix<T>?) {
+        let arena = pass.arena
+        let dq = needs.queries ? arena.matrix(saved.queries.rows, saved.queries.columns) : nil
+        let dk = needs.keys ? arena.zeros(saved.keys.rows, saved.keys.columns) : nil
+        let dv = needs.values ? arena.zeros(saved.values.rows, saved.values.columns) : nil
         eachBlock(pass.segments) { block in
-            let mark = pass.arena.mark
-            let shares = scores(block, saved.queries, saved.keys, pass.arena)
+            let mark = arena.mark
+            let shares = scores(block, saved.queries, saved.keys, arena)
             unsafe eachRow(block, shares) { row, seen, count in
                 unsafe T.softmaxAgain(seen, count, scale, saved.logSums[row, block.head])
             }
             let own = prefixCount..<shares.columns
             let dAnswer = dy.rows(block.rows).columns(block.queryColumns)
-            let dShares = pass.arena.matrix(shares.rows, shares.columns)
-            let (v, k) = (saved.values.rows(block.keys), saved.keys.rows(block.keys))
-            let q = saved.queries.rows(block.rows).columns(block.queryColumns)
-            dv.rows(block.keys).columns(block.keyColumns).setProduct(
+            dv?.rows(block.keys).columns(block.keyColumns).setProduct(
                 shares.columns(own), dAnswer, transposingA: true, adding: true)
-            dShares.columns(own).setProduct(dAnswer, v.columns(block.keyColumns), transposingB: true)
-            if let prefix {
-                dShares.columns(0..<prefixCount).setProduct(
-                    dAnswer, prefix.values.value.columns(block.keyColumns), transposingB: true)
+            if dq != nil || dk != nil || prefix != nil {
+                let dScores = scoreGradients(block, shares, dAnswer, saved, arena)
+                let q = saved.queries.rows(block.rows).columns(block.queryColumns)
+                let k = saved.keys.rows(block.keys).columns(block.keyColumns)
+                let dQueries = dq?.rows(block.rows).columns(block.queryColumns)
+                dQueries?.setProduct(dScores.columns(own), k)
+                dk?.rows(block.keys).columns(block.keyColumns).setProduct(
+                    dScores.columns(own), q, transposingA: true, adding: true)
+                if let prefix { backward(prefix, block, shares, dScores, dAnswer, q, dQueries, pass) }
             }
-            for row in 0..<shares.rows {
-                unsafe T.softmaxBack(shares.row(row), dShares.row(row), shares.columns, scale)
-            }
-            let answer = dq.rows(block.rows).columns(block.queryColumns)
-            answer.setProduct(dShares.columns(own), k.columns(block.keyColumns))
-            dk.rows(block.keys).columns(block.keyColumns).setProduct(
-                dShares.columns(own), q, transposingA: true, adding: true)
-            if let prefix { backward(prefix, block, shares, dShares, dAnswer, q, answer, pass) }
-            pass.arena.rewind(to: mark)
+            arena.rewind(to: mark)
         }
         return (dq, dk, dv)
+    }
+
+    /// The gradient by a block's scores, from that by its answers.
+    private func scoreGradients(
+        _ block: Block, _ shares: Matrix<T>, _ dAnswer: Matrix<T>, _ saved: Saved, _ arena: Arena<T>
+    ) -> Matrix<T> {
+        let dScores = arena.matrix(shares.rows, shares.columns)
+        dScores.columns(prefixCount..<shares.columns).setProduct(
+            dAnswer, saved.values.rows(block.keys).columns(block.keyColumns), transposingB: true)
+        if let prefix {
+            dScores.columns(0..<prefixCount).setProduct(
+                dAnswer, prefix.values.value.columns(block.keyColumns), transposingB: true)
+        }
+        for row in 0..<shares.rows { unsafe T.softmaxBack(shares.row(row), dScores.row(row), shares.columns, scale) }
+        return dScores
     }
 
     /// What of the way back the prefix has part in.
     private func backward(
         _ prefix: (keys: Parameter<T>, values: Parameter<T>), _ block: Block, _ shares: Matrix<T>,
-        _ dShares: Matrix<T>, _ dAnswer: Matrix<T>, _ queries: Matrix<T>, _ dQueries: Matrix<T>, _ pass: Pass<T>
+        _ dShares: Matrix<T>, _ dAnswer: Matrix<T>, _ queries: Matrix<T>, _ dQueries: Matrix<T>?, _ pass: Pass<T>
     ) {
         let range = 0..<prefixCount
-        dQueries.setProduct(dShares.columns(range), prefix.keys.value.columns(block.keyColumns), adding: true)
+        dQueries?.setProduct(dShares.columns(range), prefix.keys.value.columns(block.keyColumns), adding: true)
         if let gradient = pass.gradients?[prefix.keys] {
             gradient.columns(block.keyColumns).setProduct(
                 dShares.columns(range), queries, transposingA: true, adding: true)

@@ -85,25 +85,30 @@ final class Block<T: Real>: Sendable {
         rotary.turn(q, segments: pass.segments, offset: offset)
         rotary.turn(k, segments: pass.segments, offset: offset)
         let (a, sa) = attention.forward(queries: q, keys: k, values: v, pass)
-        var (o, so) = output.forward(a, pass)
-        var sob: Bottleneck<T>.Saved?
-        if let outputBottleneck { (o, sob) = outputBottleneck.forward(o, pass) }
-        let x1 = pass.arena.matrix(x.rows, x.columns)
-        x1.setSum(x, o)
+        let (o, so) = output.forward(a, addedTo: outputBottleneck == nil ? x : nil, pass)
+        let (x1, sob) = sum(o, outputBottleneck, x, pass)
         let (n2, s2) = mlpNorm.forward(x1, pass)
         let (g, sg) = gate.forward(n2, pass)
         let (u, su) = up.forward(n2, pass)
-        var (d, sd) = down.forward(SwiGLU.forward(gate: g, up: u, pass), pass)
-        var sdb: Bottleneck<T>.Saved?
-        if let downBottleneck { (d, sdb) = downBottleneck.forward(d, pass) }
-        let x2 = pass.arena.matrix(x.rows, x.columns)
-        x2.setSum(x1, d)
+        let h = SwiGLU.forward(gate: g, up: u, pass)
+        let (d, sd) = down.forward(h, addedTo: downBottleneck == nil ? x1 : nil, pass)
+        let (x2, sdb) = sum(d, downBottleneck, x1, pass)
         return (
             x2,
             Saved(
                 inputNorm: s1, query: sq, key: sk, value: sv, attention: sa, output: so, outputBottleneck: sob,
                 mlpNorm: s2, gate: sg, up: su, gateOut: g, upOut: u, down: sd, downBottleneck: sdb)
         )
+    }
+
+    /// What a bottleneck makes of `y`, added to `x`; without one, `y` has `x` in it already.
+    private func sum(
+        _ y: Matrix<T>, _ bottleneck: Bottleneck<T>?, _ x: Matrix<T>, _ pass: Pass<T>
+    ) -> (x: Matrix<T>, saved: Bottleneck<T>.Saved?) {
+        guard let bottleneck else { return (y, nil) }
+        let (changed, saved) = bottleneck.forward(y, pass)
+        changed.add(x)
+        return (changed, saved)
     }
 
     /// Adds all gradients of the block, from dx₂ in `dx` (n × hidden), which becomes dx, if that is needed.
@@ -134,13 +139,18 @@ final class Block<T: Real>: Sendable {
         let da = goesOn ? pass.arena.zeros(dx.rows, saved.attention.queries.columns) : nil
         output.backward(d, saved.output, addingTo: da, pass)
         guard let da else { return }
-        let (dq, dk, dv) = attention.backward(da, saved.attention, pass)
-        rotary.turn(dq, segments: pass.segments, offset: offset, back: true)
-        rotary.turn(dk, segments: pass.segments, offset: offset, back: true)
-        let dn = needsInput || inputNorm.weight.isTrained ? pass.arena.zeros(dx.rows, dx.columns) : nil
-        query.backward(dq, saved.query, addingTo: dn, pass)
-        key.backward(dk, saved.key, addingTo: dn, pass)
-        value.backward(dv, saved.value, addingTo: dn, pass)
+        let needsNorm = needsInput || inputNorm.weight.isTrained
+        let needs = (
+            queries: needsNorm || query.isTrained, keys: needsNorm || key.isTrained,
+            values: needsNorm || value.isTrained
+        )
+        let (dq, dk, dv) = attention.backward(da, saved.attention, needs: needs, pass)
+        if let dq { rotary.turn(dq, segments: pass.segments, offset: offset, back: true) }
+        if let dk { rotary.turn(dk, segments: pass.segments, offset: offset, back: true) }
+        let dn = needsNorm ? pass.arena.zeros(dx.rows, dx.columns) : nil
+        if let dq { query.backward(dq, saved.query, addingTo: dn, pass) }
+        if let dk { key.backward(dk, saved.key, addingTo: dn, pass) }
+        if let dv { value.backward(dv, saved.value, addingTo: dn, pass) }
         if let dn { inputNorm.backward(dn, saved.inputNorm, addingTo: needsInput ? dx : nil, pass) }
     }
 }

@@ -22,16 +22,24 @@ final class Linear<T: Real>: Sendable {
 
     /// y (n × out) = xWᵀ + b, and what LoRA adds, from x (n × in).
     ///
-    /// - Parameter frozen: xWᵀ, where it is known already (n × out).
-    func forward(_ x: Matrix<T>, frozen: Matrix<T>? = nil, _ pass: Pass<T>) -> (y: Matrix<T>, saved: Saved) {
+    /// - Parameters:
+    ///   - frozen: xWᵀ, where it is known already (n × out).
+    ///   - residual: what is added to y besides (n × out).
+    func forward(
+        _ x: Matrix<T>, frozen: Matrix<T>? = nil, addedTo residual: Matrix<T>? = nil, _ pass: Pass<T>
+    ) -> (y: Matrix<T>, saved: Saved) {
         let y = pass.arena.matrix(x.rows, weight.value.rows)
+        // A product onto the residual saves two ways through memory; DoRA multiplies the product alone.
+        let isOnto = residual != nil && update?.isDoRA != true
         if let frozen {
             y.copy(frozen)
         } else {
-            y.setProduct(x, weight.value, transposingB: true)
+            if isOnto, let residual { y.copy(residual) }
+            y.setProduct(x, weight.value, transposingB: true, adding: isOnto)
         }
         let saved = update?.forward(x, y, weight: weight.value, pass)
         if let bias { y.addToRows(bias.value) }
+        if let residual, !isOnto || frozen != nil { y.add(residual) }
         return (y, Saved(input: x, update: saved))
     }
 

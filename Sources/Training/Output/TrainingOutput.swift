@@ -1,3 +1,4 @@
+import Adapters
 import Archives
 import Composition
 import Files
@@ -30,7 +31,7 @@ public struct TrainingOutput {
     public func write(threads: Int) throws -> Int {
         let request = job.request
         guard job.plan.method == .full else { return try adapter() }
-        let metadata = job.record.metadata(version: request.version)
+        let metadata = job.record.metadata(version: request.version, binding: nil)
         if request.fullOutput == .model {
             let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
             try model(to: stage, metadata)
@@ -50,13 +51,26 @@ public struct TrainingOutput {
         let request = job.request
         let files = try AdapterFiles(
             job.trainer.model, baseName: job.baseName, name: lastComponent(of: request.output),
-            metadata: job.record.metadata(version: request.version)
+            metadata: job.record.metadata(version: request.version, binding: try binding())
         ).encoded()
         let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
         for (name, bytes) in files { try stage.write(name, bytes) }
         try stage.write("training.json", job.record.bytes)
         try stage.commit()
         return files.reduce(0) { $0 + $1.bytes.count }
+    }
+
+    /// Digests of what the adapter changes; all that it stands on, where it changes no weights.
+    private func binding() throws -> String {
+        let model = job.trainer.model
+        var names: Set<String> = []
+        for block in model.blocks {
+            for linear in block.linears where linear.update != nil { names.insert(linear.weight.name) }
+        }
+        let all = Set(job.base.checkpoint.tensors.map(\.info.name))
+        names.formUnion(model.trained.map(\.name).filter(all.contains))
+        return try StoredBinding.text(
+            to: names.isEmpty ? all : names, of: job.base.checkpoint, threads: job.request.options.threads)
     }
 
     private func model(to stage: StagedOutput, _ metadata: [(key: String, value: String)]) throws {

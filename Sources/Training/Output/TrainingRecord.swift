@@ -94,9 +94,12 @@ public struct TrainingRecord {
     }
 
     /// As metadata of a tensor file.
-    public func metadata(version: String) -> [(key: String, value: String)] {
+    ///
+    /// - Parameter binding: `StoredBinding.text`.
+    func metadata(version: String, binding: String?) -> [(key: String, value: String)] {
         let base = fields["base"]?.object
-        return [
+        let bound = binding.map { [(key: StoredBinding.key, value: $0)] } ?? []
+        return bound + [
             (key: "adapterkit.base", value: base?["layout"]?.string ?? ""),
             (key: "adapterkit.base_sha256", value: (base?["files"] ?? .null).encoded()),
             (key: "adapterkit.training", value: JSONValue.object(fields).encoded()),

@@ -1,0 +1,74 @@
+import Fixtures
+import Testing
+
+/// Training that fails or dies at any change of the file system leaves its output absent or whole.
+@Suite struct TrainFaultTests {
+    /// What is asked for.
+    enum Way: String, CaseIterable { case lora, loraForce, archive, extracted, cacheInFile, checkpoints }
+
+    private struct Subject: FaultSubject {
+        let scratch: Scratch
+        let way: Way
+        let arguments: [String]
+        let inputs: [String: [UInt8]]
+        let good: [String: [UInt8]]
+        let old: [String: [UInt8]]
+        let tool = "adapter-train"
+
+        init(_ way: Way) throws {
+            self.way = way
+            scratch = try Scratch()
+            try scratch.directory("inputs")
+            let base = try scratch.copy(Golden.path("linear-qv-bf16") + "/base", as: "inputs/base")
+            try scratch.write("inputs/data.jsonl", TrainTests.examples)
+            let more: [String] =
+                switch way {
+                case .lora, .loraForce: []
+                case .archive: ["--method", "full"]
+                case .extracted: ["--method", "full", "--save-as", "adapter", "--rank", "2"]
+                case .cacheInFile: ["--cache-limit", "0"]
+                case .checkpoints: ["--checkpoint-every", "1"]
+                }
+            arguments =
+                [base, "--data", scratch("inputs/data.jsonl"), "--json", "--steps", "3", "--threads", "1"] + more
+            inputs = contents(of: scratch("inputs"))
+            let answer = Tools.run(tool, arguments + ["-o", scratch("good")])
+            try #require(answer.status == 0, "\(answer.err)")
+            good = contents(of: scratch("good"))
+            if way == .loraForce {
+                try scratch.write("old/adapter_config.json", "{}")
+                try scratch.write("old/adapter_model.safetensors", "old")
+            }
+            old = contents(of: scratch("old"))
+        }
+
+        var output: String { scratch("work/out") }
+        var changes: [String] { ["mkdir", "create", "write", "sync", "rename"] }
+        /// A state that was kept stays where the run did not end well.
+        var ownNames: Set<String> { way == .checkpoints ? ["out", "out.checkpoint"] : ["out"] }
+
+        func prepare() throws {
+            _ = Tools.shell("rm -rf \"$1\"; mkdir \"$1\"", scratch("work"))
+            if !old.isEmpty { _ = try scratch.copy(scratch("old"), as: "work/out") }
+        }
+
+        func run(_ fault: String) -> Answer {
+            let options = ["-o", output] + (old.isEmpty ? [] : ["--force"])
+            return Tools.run(tool, arguments + options, environment: ["ADAPTERKIT_FAULT": fault])
+        }
+
+        /// Goes on from the state that was kept, if there is one.
+        func runAgain() -> Answer {
+            let resumes = way == .checkpoints && exists(scratch("work/out.checkpoint"))
+            return Tools.run(tool, arguments + ["-o", output, "--force"] + (resumes ? ["--resume"] : []))
+        }
+    }
+
+    @Test(arguments: Way.allCases, faultWords.keys.sorted()) func failure(_ way: Way, _ name: String) throws {
+        try Subject(way).walkFailures(name, faultWords[name] ?? "")
+    }
+
+    @Test(arguments: Way.allCases) func killed(_ way: Way) throws { try Subject(way).walkKills() }
+
+    @Test(arguments: [Way.lora, .archive]) func terminated(_ way: Way) throws { try Subject(way).walkSignals(least: 3) }
+}
