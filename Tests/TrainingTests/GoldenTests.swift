@@ -1,6 +1,5 @@
 import Fixtures
 import Models
-import Problems
 import Safetensors
 import Testing
 
