@@ -70,7 +70,7 @@ static void attend_f32(const float *query, const float *keys, const float *value
     }
 }
 
-static void swiglu_f32(const float *gate, const float *up, float *out, size_t n) {
+static void swiglu_exact_f32(const float *gate, const float *up, float *out, size_t n) {
     for (size_t at = 0; at < n; at += AK_LANES) {
         size_t count = n - at < AK_LANES ? n - at : AK_LANES;
         float g[AK_LANES] = {0}, u[AK_LANES] = {0};

@@ -37,7 +37,7 @@ struct ak_kernels {
     void (*axpy_f64)(double, const double *, double *, size_t);
     void (*rotate_f64)(double, double, double *, double *, size_t);
     void (*attend_f32)(const float *, const float *, const float *, size_t, size_t, size_t, double, double *, float *);
-    void (*swiglu_f32)(const float *, const float *, float *, size_t);
+    void (*swiglu_exact_f32)(const float *, const float *, float *, size_t);
     void (*sift_f64)(double *, size_t, uint32_t);
     void (*balance_f64)(const double *, double *, size_t, bool);
     void (*agree_f64)(const double *, const double *, double, double *, double *, size_t);

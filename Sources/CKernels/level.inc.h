@@ -31,7 +31,7 @@
 const struct ak_kernels AK_TABLE = {
     widen_f32, widen_f64, round_f64, nonfinite, update16,    delta_f64, finish,
     row_sumsq, col_sumsq, product_f64, dot_f64, apply_f64, axpy_f64,  rotate_f64,
-    attend_f32, swiglu_f32,
+    attend_f32, swiglu_exact_f32,
     sift_f64,  balance_f64, agree_f64,  share_f64,
     planes_split, planes_join, zigzag_difference, zigzag_undo, group_gather, group_scatter, joint_split, joint_join, histogram, run_symbols,
     dot_f32, axpy_f32, softmax_f32, softmax_again_f32, softmax_back_f32, swiglu_f32, swiglu_back_f32, rms_f32, rms_back_f32,

@@ -157,8 +157,8 @@ void ak_attend_f32(const float *query, const float *keys, const float *values, s
     kernels()->attend_f32(query, keys, values, stride, count, width, scale, scratch, out);
 }
 
-void ak_swiglu_f32(const float *gate, const float *up, float *out, size_t n) {
-    kernels()->swiglu_f32(gate, up, out, n);
+void ak_swiglu_exact_f32(const float *gate, const float *up, float *out, size_t n) {
+    kernels()->swiglu_exact_f32(gate, up, out, n);
 }
 
 void ak_sift_f64(double *values, size_t n, uint32_t bits) { kernels()->sift_f64(values, n, bits); }

@@ -6,7 +6,7 @@ enum DecoderKernels {
     static func swiglu(_ gate: [Float], _ up: [Float]) -> [Float] {
         precondition(gate.count == up.count, "two halves of one size")
         return unsafe [Float](unsafeUninitializedCapacity: gate.count) { out, filled in
-            unsafe ak_swiglu_f32(gate, up, out.baseAddress, gate.count)
+            unsafe ak_swiglu_exact_f32(gate, up, out.baseAddress, gate.count)
             filled = gate.count
         }
     }

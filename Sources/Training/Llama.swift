@@ -4,19 +4,19 @@ import Models
 ///
 /// Below `lowest`, the first block that is walked back through, nothing is trained: that part is computed once for each
 /// sequence and can be kept.
-public final class Llama<T: Real>: Sendable {
+package final class Llama<T: Real>: Sendable {
     /// Its sizes.
-    public let config: LlamaConfig
+    package let config: LlamaConfig
     /// What of it is trained.
-    public let plan: TrainingPlan
+    package let plan: TrainingPlan
     let embedding: Embedding<T>
     let blocks: [Block<T>]
     let norm: RMSNorm<T>
     let head: Head<T>
     /// What is trained, by slot.
-    public let trained: [Parameter<T>]
+    package let trained: [Parameter<T>]
     /// The first block with anything that is trained; all of them if only the norm and the head are.
-    public let lowest: Int
+    package let lowest: Int
 
     init(
         config: LlamaConfig, plan: TrainingPlan, embedding: Embedding<T>, blocks: [Block<T>], norm: RMSNorm<T>,
@@ -31,7 +31,7 @@ public final class Llama<T: Real>: Sendable {
     var trainsEmbedding: Bool { embedding.weight.isTrained }
 
     /// Whether there is a part that never changes and is more than a look-up.
-    public var hasFrozenPart: Bool { lowest > 0 && !trainsEmbedding }
+    package var hasFrozenPart: Bool { lowest > 0 && !trainsEmbedding }
 
     /// What is computed anew for each set of weights; before every step.
     func prepare() {
@@ -127,7 +127,7 @@ public final class Llama<T: Real>: Sendable {
     }
 
     /// Logits (n × vocabulary) of all positions of one sequence.
-    public func logits(_ ids: [Int32]) -> Matrix<T> {
+    package func logits(_ ids: [Int32]) -> Matrix<T> {
         let arena = Arena<T>()
         prepare()
         let pass = Pass<T>(

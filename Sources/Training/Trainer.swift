@@ -1,4 +1,5 @@
 import Files
+import Glibc
 import Problems
 import Tensors
 
@@ -74,7 +75,7 @@ public final class Trainer {
     /// - Parameters:
     ///   - validation: held-out text; `nil` for none.
     ///   - retained: text of the base's own domain; `nil` for none.
-    public init(
+    package init(
         _ model: Llama<Float>, _ options: TrainingOptions, data: TextData, validation: TextData?, retained: TextData?
     ) throws(Problem) {
         (self.model, self.options) = (model, options)
@@ -136,7 +137,7 @@ public final class Trainer {
     }
 
     /// The loss and the gradients of the first step, without taking it.
-    public func firstGradients() throws(Problem) -> (loss: Double, gradients: [(Parameter<Float>, Matrix<Float>)]) {
+    package func firstGradients() throws(Problem) -> (loss: Double, gradients: [(Parameter<Float>, Matrix<Float>)]) {
         let sums = try engine.step(order.sequences(at: 0), step: 0, bottom: bottom(at: 0))
         return (sums.loss / Double(max(1, sums.targets)), Array(zip(model.trained, engine.gradients)))
     }
@@ -162,6 +163,7 @@ public final class Trainer {
                 "training diverged: in step \(done + 1) the \(loss.isFinite ? "gradient" : "loss") is no number any more",
                 hint: "try a lower --learning-rate or a longer --warmup")
         }
+        try requireNotWorse(loss)
         let rate = schedule.rate(at: done)
         update(rate: rate, scale: options.clip > 0 ? min(1, options.clip / (norm + 1e-6)) : 1)
         done += 1
@@ -170,6 +172,22 @@ public final class Trainer {
             number: done, loss: loss, rate: rate, gradientNorm: norm,
             tokens: list.reduce(0) { $0 + engine.sequences[$1].ids.count },
             epoch: Double(done) / Double(order.stepsPerEpoch))
+    }
+
+    /// Steps whose losses are looked at together.
+    private static let divergenceSteps = 8
+
+    /// Stops where the losses of the last steps are worse than guessing by as much as the first one was good.
+    private func requireNotWorse(_ loss: Double) throws(Problem) {
+        let recent = history.losses.suffix(Self.divergenceSteps - 1) + [loss]
+        guard let first = history.losses.first, recent.count == Self.divergenceSteps else { return }
+        let least = recent.min() ?? loss
+        guard least > max(4 * first, first + log(Double(model.config.vocabulary))) else { return }
+        throw Problem(
+            .incompatible, "diverged",
+            "training diverged: in the last \(recent.count) steps the loss was never below \(Float(least)), "
+                + "but \(Float(first)) in the first step",
+            hint: "try a lower --learning-rate or a longer --warmup")
     }
 
     private func gradientNorm() -> Double {

@@ -176,7 +176,7 @@ void ak_attend_f32(const float *query, const float *keys, const float *values, s
                    double scale, double *scratch, float *out);
 
 /// out = gate / (1 + exp(-gate)) * up, in float64 with the same exp, rounded once; `out` may be either.
-void ak_swiglu_f32(const float *gate, const float *up, float *out, size_t n);
+void ak_swiglu_exact_f32(const float *gate, const float *up, float *out, size_t n);
 
 /// Tells the processor that this thread waits for another.
 static inline void ak_pause(void) {

@@ -11,8 +11,9 @@ struct Attention<T: Real>: Sendable {
     let size: Int
     /// How many positions a query sees, its own included; nil for all up to it.
     let window: Int?
-    /// Keys and values in front of every sequence (virtual positions × keyValueHeads · d each): prefix tuning
-    /// (Li & Liang, arXiv:2101.00190). They are not turned, and every query sees them.
+    /// Prefix tuning (arXiv:2101.00190): keys and values in front of every sequence, virtual positions × keyValueHeads · d each.
+    ///
+    /// They are not turned, and every query sees them.
     let prefix: (keys: Parameter<T>, values: Parameter<T>)?
 
     /// Queries of a block.

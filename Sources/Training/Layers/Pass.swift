@@ -42,7 +42,7 @@ struct Dropout: Sendable {
     let seed: UInt64
     let step: Int
 
-    /// A well-mixed number from `x` (the finalizer of splitmix64, Steele et al. 2014).
+    /// A well-mixed number from `x`: the finalizer of splitmix64 (doi:10.1145/2660193.2660195).
     static func mix(_ x: UInt64) -> UInt64 {
         var z = x &+ 0x9e37_79b9_7f4a_7c15
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9

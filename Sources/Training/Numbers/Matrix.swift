@@ -2,23 +2,23 @@
 ///
 /// It is a window on memory, like a span, not a value: copies see the same numbers. What several threads write must not
 /// overlap; that is what the trainer's workers see to.
-@safe public struct Matrix<T: Real>: @unchecked Sendable {
+@safe package struct Matrix<T: Real>: @unchecked Sendable {
     /// Rows.
-    public let rows: Int
+    package let rows: Int
     /// Columns.
-    public let columns: Int
+    package let columns: Int
     /// From one row to the next, in elements.
     let stride: Int
     private let memory: Memory<T>
     private let start: UnsafeMutablePointer<T>
 
     /// A matrix of zeros.
-    public init(rows: Int, columns: Int) {
+    package init(rows: Int, columns: Int) {
         self.init(Memory(count: rows * columns, zeroed: true), 0, rows: rows, columns: columns)
     }
 
     /// A matrix of `values`, row by row.
-    public init(_ values: [T], rows: Int, columns: Int) {
+    package init(_ values: [T], rows: Int, columns: Int) {
         precondition(values.count == rows * columns, "values of another shape")
         self.init(rows: rows, columns: columns)
         for (at, value) in values.enumerated() { unsafe start[at] = value }
@@ -40,19 +40,19 @@
     }
 
     /// Some rows of it, sharing its memory.
-    public func rows(_ range: Range<Int>) -> Matrix { Matrix(self, range, 0..<columns) }
+    package func rows(_ range: Range<Int>) -> Matrix { Matrix(self, range, 0..<columns) }
 
     /// Some columns of it, sharing its memory.
-    public func columns(_ range: Range<Int>) -> Matrix { Matrix(self, 0..<rows, range) }
+    package func columns(_ range: Range<Int>) -> Matrix { Matrix(self, 0..<rows, range) }
 
     /// Whether its elements lie side by side.
     var isContiguous: Bool { stride == columns || rows <= 1 }
 
     /// How many elements there are.
-    public var count: Int { rows * columns }
+    package var count: Int { rows * columns }
 
     /// One element.
-    public subscript(row: Int, column: Int) -> T {
+    package subscript(row: Int, column: Int) -> T {
         get {
             precondition(row >= 0 && row < rows && column >= 0 && column < columns, "beyond the matrix")
             return unsafe start[row * stride + column]
@@ -64,7 +64,7 @@
     }
 
     /// All elements, row by row.
-    public var values: [T] {
+    package var values: [T] {
         var result: [T] = []
         result.reserveCapacity(count)
         for row in 0..<rows {

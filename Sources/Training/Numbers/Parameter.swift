@@ -1,17 +1,17 @@
 /// One tensor of a model or an adapter.
 ///
 /// Vectors are matrices of one row. What is frozen has neither a gradient nor an optimizer's moments.
-public final class Parameter<T: Real>: Sendable {
+package final class Parameter<T: Real>: Sendable {
     /// Its name in the file that it comes from or goes to.
-    public let name: String
+    package let name: String
     /// Its shape there.
-    public let shape: [Int]
+    package let shape: [Int]
     /// Its values.
-    public let value: Matrix<T>
+    package let value: Matrix<T>
     /// Its place among the trained parameters; `nil` if it is frozen.
-    public let slot: Int?
+    package let slot: Int?
     /// The block that it belongs to; `nil` for the embedding, the last norm and the head.
-    public let layer: Int?
+    package let layer: Int?
 
     init(_ name: String, _ shape: [Int], _ value: Matrix<T>, slot: Int?, layer: Int?) {
         precondition(value.count == shape.reduce(1, *), "values of another shape")
@@ -23,7 +23,7 @@ public final class Parameter<T: Real>: Sendable {
     }
 
     /// Whether it is trained.
-    public var isTrained: Bool { slot != nil }
+    package var isTrained: Bool { slot != nil }
 }
 
 /// Derivatives of the loss by all trained parameters, as one worker sums them.

@@ -1,7 +1,7 @@
 /// The numbers that a model computes with: float32 in training; float64 where gradients are checked against differences.
 ///
 /// All functions take rows in memory of the caller's and check nothing: `Matrix` does.
-public protocol Real: BinaryFloatingPoint, BitwiseCopyable, Sendable {
+package protocol Real: BinaryFloatingPoint, BitwiseCopyable, Sendable {
     /// C (m × n) = α · op(A) · op(B) + β · C, row-major, where op transposes if told.
     static func product(
         _ m: Int, _ n: Int, _ k: Int, _ alpha: Self, _ a: UnsafePointer<Self>, _ aStride: Int, _ aTransposed: Bool,
@@ -43,19 +43,19 @@ public protocol Real: BinaryFloatingPoint, BitwiseCopyable, Sendable {
 }
 
 /// The numbers of one step of AdamW.
-public struct AdamWStep: Sendable {
+package struct AdamWStep: Sendable {
     /// The learning rate.
-    public var rate: Double
+    package var rate: Double
     /// How much of the mean gradient stays.
-    public var beta1: Double
+    package var beta1: Double
     /// How much of the mean square stays.
-    public var beta2: Double
+    package var beta2: Double
     /// What is added to the root.
-    public var epsilon: Double
+    package var epsilon: Double
     /// What part of a weight is taken off, times the rate.
-    public var decay: Double
+    package var decay: Double
     /// The step, from 1.
-    public var number: Int
+    package var number: Int
     /// What gradients are multiplied with first: clipping.
-    public var gradientScale: Double
+    package var gradientScale: Double
 }

@@ -3,7 +3,7 @@ import Glibc
 
 /// Float64, by plain loops: what gradients are checked with.
 extension Double: Real {
-    public static func product(
+    package static func product(
         _ m: Int, _ n: Int, _ k: Int, _ alpha: Double, _ a: UnsafePointer<Double>, _ aStride: Int,
         _ aTransposed: Bool, _ b: UnsafePointer<Double>, _ bStride: Int, _ bTransposed: Bool, _ beta: Double,
         _ c: UnsafeMutablePointer<Double>, _ cStride: Int
@@ -14,17 +14,17 @@ extension Double: Real {
             blasint(cStride))
     }
 
-    public static func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ n: Int) -> Double {
+    package static func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ n: Int) -> Double {
         var sum = 0.0
         for i in 0..<n { unsafe sum += x[i] * y[i] }
         return sum
     }
 
-    public static func add(_ factor: Double, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>, _ n: Int) {
+    package static func add(_ factor: Double, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>, _ n: Int) {
         for i in 0..<n { unsafe y[i] += factor * x[i] }
     }
 
-    public static func softmax(_ row: UnsafeMutablePointer<Double>, _ n: Int, _ scale: Double) -> Double {
+    package static func softmax(_ row: UnsafeMutablePointer<Double>, _ n: Int, _ scale: Double) -> Double {
         var top = -Double.infinity
         for i in 0..<n { unsafe top = max(top, scale * row[i]) }
         var sum = 0.0
@@ -34,24 +34,24 @@ extension Double: Real {
         return logSum
     }
 
-    public static func softmaxAgain(_ row: UnsafeMutablePointer<Double>, _ n: Int, _ scale: Double, _ logSum: Double) {
+    package static func softmaxAgain(_ row: UnsafeMutablePointer<Double>, _ n: Int, _ scale: Double, _ logSum: Double) {
         for i in 0..<n { unsafe row[i] = exp(scale * row[i] - logSum) }
     }
 
-    public static func softmaxBack(
+    package static func softmaxBack(
         _ p: UnsafePointer<Double>, _ dp: UnsafeMutablePointer<Double>, _ n: Int, _ scale: Double
     ) {
         let mean = unsafe dot(p, dp, n)
         for i in 0..<n { unsafe dp[i] = scale * p[i] * (dp[i] - mean) }
     }
 
-    public static func swiglu(
+    package static func swiglu(
         _ gate: UnsafePointer<Double>, _ up: UnsafePointer<Double>, _ out: UnsafeMutablePointer<Double>, _ n: Int
     ) {
         for i in 0..<n { unsafe out[i] = gate[i] / (1 + exp(-gate[i])) * up[i] }
     }
 
-    public static func swigluBack(
+    package static func swigluBack(
         _ gate: UnsafePointer<Double>, _ up: UnsafePointer<Double>, _ dout: UnsafePointer<Double>,
         _ dgate: UnsafeMutablePointer<Double>, _ dup: UnsafeMutablePointer<Double>, _ n: Int
     ) {
@@ -63,7 +63,7 @@ extension Double: Real {
         }
     }
 
-    public static func rms(
+    package static func rms(
         _ x: UnsafePointer<Double>, _ weight: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>, _ n: Int,
         _ epsilon: Double
     ) -> Double {
@@ -72,7 +72,7 @@ extension Double: Real {
         return inverse
     }
 
-    public static func rmsBack(
+    package static func rmsBack(
         _ x: UnsafePointer<Double>, _ weight: UnsafePointer<Double>, _ inverse: Double, _ dy: UnsafePointer<Double>,
         _ dx: UnsafeMutablePointer<Double>?, _ dweight: UnsafeMutablePointer<Double>?, _ n: Int
     ) {
@@ -86,7 +86,7 @@ extension Double: Real {
         for i in 0..<n { unsafe dx[i] += dy[i] * weight[i] * inverse + back * x[i] }
     }
 
-    public static func turn(
+    package static func turn(
         _ head: UnsafeMutablePointer<Double>, _ cosines: UnsafePointer<Double>, _ sines: UnsafePointer<Double>,
         _ half: Int
     ) {
@@ -97,7 +97,7 @@ extension Double: Real {
         }
     }
 
-    public static func adamW(
+    package static func adamW(
         _ weight: UnsafeMutablePointer<Double>, _ gradient: UnsafePointer<Double>,
         _ first: UnsafeMutablePointer<Double>, _ second: UnsafeMutablePointer<Double>, _ n: Int, _ step: AdamWStep
     ) {

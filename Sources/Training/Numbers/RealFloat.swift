@@ -3,7 +3,7 @@ import COpenBLAS
 
 /// Float32: products by OpenBLAS, everything else by our own kernels.
 extension Float: Real {
-    public static func product(
+    package static func product(
         _ m: Int, _ n: Int, _ k: Int, _ alpha: Float, _ a: UnsafePointer<Float>, _ aStride: Int, _ aTransposed: Bool,
         _ b: UnsafePointer<Float>, _ bStride: Int, _ bTransposed: Bool, _ beta: Float, _ c: UnsafeMutablePointer<Float>,
         _ cStride: Int
@@ -14,62 +14,62 @@ extension Float: Real {
             blasint(cStride))
     }
 
-    public static func dot(_ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ n: Int) -> Float {
+    package static func dot(_ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ n: Int) -> Float {
         unsafe ak_dot_f32(x, y, n)
     }
 
-    public static func add(_ factor: Float, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ n: Int) {
+    package static func add(_ factor: Float, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ n: Int) {
         unsafe ak_axpy_f32(factor, x, y, n)
     }
 
-    public static func softmax(_ row: UnsafeMutablePointer<Float>, _ n: Int, _ scale: Float) -> Float {
+    package static func softmax(_ row: UnsafeMutablePointer<Float>, _ n: Int, _ scale: Float) -> Float {
         unsafe ak_softmax_f32(row, n, scale)
     }
 
-    public static func softmaxAgain(_ row: UnsafeMutablePointer<Float>, _ n: Int, _ scale: Float, _ logSum: Float) {
+    package static func softmaxAgain(_ row: UnsafeMutablePointer<Float>, _ n: Int, _ scale: Float, _ logSum: Float) {
         unsafe ak_softmax_again_f32(row, n, scale, logSum)
     }
 
-    public static func softmaxBack(
+    package static func softmaxBack(
         _ p: UnsafePointer<Float>, _ dp: UnsafeMutablePointer<Float>, _ n: Int, _ scale: Float
     ) {
         unsafe ak_softmax_back_f32(p, dp, n, scale)
     }
 
-    public static func swiglu(
+    package static func swiglu(
         _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ n: Int
     ) {
         unsafe ak_swiglu_f32(gate, up, out, n)
     }
 
-    public static func swigluBack(
+    package static func swigluBack(
         _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ dout: UnsafePointer<Float>,
         _ dgate: UnsafeMutablePointer<Float>, _ dup: UnsafeMutablePointer<Float>, _ n: Int
     ) {
         unsafe ak_swiglu_back_f32(gate, up, dout, dgate, dup, n)
     }
 
-    public static func rms(
+    package static func rms(
         _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ n: Int,
         _ epsilon: Float
     ) -> Float {
         unsafe ak_rms_f32(x, weight, y, n, epsilon)
     }
 
-    public static func rmsBack(
+    package static func rmsBack(
         _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ inverse: Float, _ dy: UnsafePointer<Float>,
         _ dx: UnsafeMutablePointer<Float>?, _ dweight: UnsafeMutablePointer<Float>?, _ n: Int
     ) {
         unsafe ak_rms_back_f32(x, weight, inverse, dy, dx, dweight, n)
     }
 
-    public static func turn(
+    package static func turn(
         _ head: UnsafeMutablePointer<Float>, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>, _ half: Int
     ) {
         unsafe ak_turn_f32(head, cosines, sines, half)
     }
 
-    public static func adamW(
+    package static func adamW(
         _ weight: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ first: UnsafeMutablePointer<Float>,
         _ second: UnsafeMutablePointer<Float>, _ n: Int, _ step: AdamWStep
     ) {

@@ -1,4 +1,6 @@
-/// AdamW as PyTorch defines it (Loshchilov & Hutter, arXiv:1711.05101): with gradient g, step t,
+/// AdamW as PyTorch defines it (arXiv:1711.05101).
+///
+/// With gradient g and step t:
 ///
 ///     w ← w − η·λ·w;  m ← β₁·m + (1 − β₁)·g;  v ← β₂·v + (1 − β₂)·g²
 ///     w ← w − η · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)

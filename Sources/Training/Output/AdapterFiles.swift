@@ -16,7 +16,7 @@ public struct AdapterFiles {
     let metadata: [(key: String, value: String)]
 
     /// Describes them; see the properties.
-    public init(_ model: Llama<Float>, baseName: String, name: String, metadata: [(key: String, value: String)]) {
+    package init(_ model: Llama<Float>, baseName: String, name: String, metadata: [(key: String, value: String)]) {
         (self.model, self.baseName, self.metadata) = (model, baseName, metadata)
         // Dots would divide names within names.
         self.name = String(name.map { $0.isLetter || $0.isNumber || $0 == "-" || $0 == "_" ? $0 : "_" })

@@ -12,7 +12,7 @@ public struct ModelFiles {
     let shards: [(name: String, tensors: [(parameter: Parameter<Float>, name: String, dtype: DType)])]
 
     /// A model in one shard, all tensors in one dtype.
-    public init(_ model: Llama<Float>, config: [UInt8], dtype: DType) {
+    package init(_ model: Llama<Float>, config: [UInt8], dtype: DType) {
         self.config = config
         shards = [("model.safetensors", model.allParameters.map { ($0, $0.name, dtype) })]
     }
@@ -20,7 +20,7 @@ public struct ModelFiles {
     /// A model that was tuned, in the shards and dtypes of its base.
     ///
     /// - Parameter dtype: `nil` for those of the base.
-    public init(_ model: Llama<Float>, base: Checkpoint, config: [UInt8], dtype: DType?) {
+    package init(_ model: Llama<Float>, base: Checkpoint, config: [UInt8], dtype: DType?) {
         self.config = config
         let known = Dictionary(model.allParameters.map { ($0.name, $0) }) { first, _ in first }
         let names = base.shards.map(\.name)
