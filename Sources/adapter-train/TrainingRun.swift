@@ -21,6 +21,10 @@ struct TrainingRun {
             try requireSeparate(output: request.output, from: inputs)
             try TrainingOutput.check(request)
         }
+        if let gradients {
+            try requireSeparate(output: gradients, from: inputs)
+            try StagedOutput.checkPlace(path: gradients, shape: .file, replacing: arguments.flag("force"))
+        }
         let files = try SideFiles(arguments, request, inputs: inputs)
         let reading = Progress(terminal, label: "reading", totalBytes: nil)
         defer { reading.finish() }

@@ -12,6 +12,7 @@ skipped. Ends with 'N passed, N failed'; exit status 1 if anything failed. If th
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tools import Tally, Tools, command_line
@@ -49,7 +50,10 @@ def main():
                  train_methods.outputs, train_runs.data_forms, train_runs.courses, train_runs.dropout,
                  train_runs.same_bytes, train_runs.killed, train_runs.looks, train_refused.refusals)  # fmt: skip
         for part in parts:
+            started = time.monotonic()
             part(trainer, options.seed, options.only, options.quick)
+            if options.verbose:
+                print(f"{part.__name__}: {time.monotonic() - started:.1f} s")
     return tally.report()
 
 

@@ -179,7 +179,7 @@ class Course:
     rate: float = 3e-3
     schedule: str = "constant"
     warmup: int = 0
-    decay: float = 0.1
+    decay: float = 1.0
     clip: float = 0.0
     betas: tuple = (0.9, 0.999)
     epsilon: float = 1e-8

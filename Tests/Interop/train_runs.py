@@ -134,7 +134,8 @@ def courses(trainer, seed, only, quick):
     if {"accumulated", "one by one"} <= results.keys():
         a, b = (load_file(str(results[n].output / "adapter_model.safetensors")) for n in ("accumulated", "one by one"))
         trainer.tally.check(all(torch.equal(a[n], b[n]) for n in a), "course: parts of a step change nothing")
-    slow_layers(trainer, seed, only)
+    if not quick:
+        slow_layers(trainer, seed, only)
 
 
 def slow_layers(trainer, seed, only):
@@ -194,7 +195,7 @@ def dropout(trainer, seed, only, quick):
     if only not in "dropout":
         return
     tally = trainer.tally
-    for dora in (False, True):
+    for dora in (True,) if quick else (False, True):
         label = "dropout " + ("dora" if dora else "lora")
         lora = Lora(layers=(1, 3), targets=("v_proj", "gate_proj"), dora=dora)
         examples, data, held, held_file = texts(trainer, "llama", seed)
@@ -211,7 +212,7 @@ def dropout(trainer, seed, only, quick):
             peft.save_pretrained(first)
         options = [*lora.options, "--from", first, "--length", 200, "--threads", 1, "--no-shuffle", "--batch", 2]
         plain = trainer.gradients(label, "llama", data, *options)
-        count, probability = (24 if quick else 60), 0.4
+        count, probability = (16 if quick else 60), 0.4
         runs = [trainer.gradients(label, "llama", data, *options, "--dropout", probability, "--seed", 7 + n) for n in range(count)]
         if not plain or not all(runs):
             continue
@@ -232,7 +233,8 @@ def dropout(trainer, seed, only, quick):
         name = next(n for n in plain[1] if "lora_B" in n)
         tally.check(torch.equal(again[1][name], runs[0][1][name]), f"{label}: the same seed, the same bits")
         tally.check(different > 0, f"{label}: seeds differ")
-        variance(tally, label, trainer, data, options, probability)
+        if not quick:
+            variance(tally, label, trainer, data, options, probability)
         looked = trainer.train(
             label, "llama", data, *options, "--dropout", 0.9, "--steps", 2, "--learning-rate", 1e-2, validation=held_file)
         if looked:
@@ -284,7 +286,8 @@ def same_bytes(trainer, seed, only, quick):
         _, data, _, held_file = texts(trainer, "llama-bf16", seed)
         options = [*method, "--epochs", 3, "--batch", 4, "--length", 200, "--seed", 5, "--threads", 2]
         found = {}
-        for way in ([], [], ["--no-cache"], ["--cache-limit", 0], ["--cache-limit", "20KB"]):
+        ways = [[], [], ["--no-cache"], ["--cache-limit", 0], ["--cache-limit", "20KB"]]
+        for way in ways:
             place = trainer.place()
             place.mkdir()
             answer = trainer.run(
@@ -372,20 +375,21 @@ def steps_of(path):
 def looks(trainer, seed, only, quick):
     """Held-out text, early stopping, the base's own text, and a base from nothing."""
     if only in "early stopping":
-        early(trainer, seed)
+        early(trainer, seed, quick)
     if only in "retained and share":
         retained(trainer, seed)
     if only in "divergence":
         diverged(trainer, seed)
     if only in "pretrain":
-        pretrained(trainer, seed)
+        pretrained(trainer, seed, quick)
 
 
-def early(trainer, seed):
+def early(trainer, seed, quick):
     """It stops when held-out text gets no better, and what is written is the best."""
     tally = trainer.tally
     _, data, _, held_file = texts(trainer, "llama", seed)
-    for name, method in {"lora": ["--layers", "all"], "full": ["--method", "full", "--layers", "all", "--save-as", "model"]}.items():
+    ways = {"lora": ["--layers", "all"], "full": ["--method", "full", "--layers", "all", "--save-as", "model"]}
+    for name, method in list(ways.items())[: 1 if quick else 2]:
         label = f"early stopping {name}"
         done = trainer.train(
             label, "llama", data, *method, "--steps", 200, "--learning-rate", 5e-3, "--schedule", "constant",
@@ -447,10 +451,11 @@ def diverged(trainer, seed):
         tally.check(not os.listdir(place), f"{label}: nothing is written", str(os.listdir(place)))
 
 
-def pretrained(trainer, seed):
+def pretrained(trainer, seed, quick):
     """A base from nothing is what transformers loads, with the same loss."""
     tally = trainer.tally
-    for kind, extra in {"llama": {"tie_word_embeddings": True}, "qwen2": {}, "mistral": {"sliding_window": 4}}.items():
+    kinds = {"llama": {"tie_word_embeddings": True}, "qwen2": {}, "mistral": {"sliding_window": 4}}
+    for kind, extra in list(kinds.items())[: 1 if quick else 3]:
         label = f"pretrain {kind}"
         folder = trainer.place()
         folder.mkdir()

@@ -5,7 +5,8 @@ import Safetensors
 /// The values of an adapter of the same kind and sizes, to go on from.
 struct StartValues {
     private let model: Llama<Float>
-    private let file: SafetensorsFile
+    private let adapter: Adapter
+    private var file: SafetensorsFile { adapter.file }
 
     init(_ model: Llama<Float>, path: String) throws {
         self.model = model
@@ -17,13 +18,12 @@ struct StartValues {
         let adapter = try Adapter(path: path)
         let errors = adapter.problems.filter { $0.severity == .error }
         guard errors.isEmpty else { throw ProblemList(errors) }
-        file = adapter.file
-        try Self.requireScale(adapter, model.plan)
+        self.adapter = adapter
     }
 
     /// Refuses factors that counted for more or less than they would here: with them the start would be another model.
-    private static func requireScale(_ adapter: Adapter, _ plan: TrainingPlan) throws(Problem) {
-        let config = adapter.config
+    private func requireScale() throws(Problem) {
+        let (config, plan) = (adapter.config, model.plan)
         var own = plan
         (own.alpha, own.usesRankStabilization) = (config.alpha, config.useRSLoRA)
         let isEven = config.alphaPattern.isEmpty && config.rankPattern.isEmpty
@@ -52,6 +52,7 @@ struct StartValues {
             left.remove(name)
         }
         if let first = left.sorted().first { throw bad(first, "would not be trained") }
+        try requireScale()
     }
 
     private func bad(_ tensor: String, _ what: String) -> Problem {
