@@ -4,7 +4,16 @@
 
 if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-run() { printf '$ %s\n' "$*"; "$@"; }
+
+# run COMMAND...: shows a command as it would be typed, and runs it.
+run() {
+    local word line='$'
+    for word; do
+        if [[ $word == *' '* ]]; then line+=" '$word'"; else line+=" $word"; fi
+    done
+    printf '%s\n' "$line"
+    "$@"
+}
 
 # build [PRODUCT]: builds everything, or one product; shows a line of progress, and the whole log if it fails.
 build() {

@@ -26,7 +26,7 @@ methods=(
     "loraall|LoRA, all layers|1e-3|--method lora --layers all"
     "lorahalf|LoRA, last 2 layers|1e-3|--method lora --layers last:2"
     "bottle|bottleneck, all layers|3e-3|--method bottleneck --layers all"
-    "prefix|prefix, all layers|3e-2|--method prefix --layers all"
+    "prefix|prefix, all layers|1e-1|--method prefix --layers all"
 )
 
 say "Building adapter-train: the first time takes two to three minutes on two cores"

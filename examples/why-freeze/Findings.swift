@@ -31,9 +31,9 @@ struct Findings {
         let before = first.looks[0].loss
         table.add(["the base", "", Self.fixed(before, 3), "0", Self.fixed(before, 3), Self.fixed(first.ownBefore, 3)])
         for method in methods {
-            let steps = method.runs.map(\.best.step).sorted()
+            let steps = method.runs.map(\.bestStep).sorted()
             table.add([
-                method.label, Self.cell(method.values(\.training)), Self.cell(method.values(\.best.loss)),
+                method.label, Self.cell(method.values(\.training)), Self.cell(method.values(\.bestLoss)),
                 steps[0] == steps[steps.count - 1] ? "\(steps[0])" : "\(steps[0])-\(steps[steps.count - 1])",
                 Self.cell(method.values(\.end)), Self.cell(method.values(\.ownAfter)),
             ])
@@ -45,9 +45,9 @@ struct Findings {
         let before = methods[0].runs[0].ownBefore
         return [
             "Means of \(methods[0].runs.count) seeds, in brackets the least and the greatest.",
-            "Held-out loss at its best: " + order(\.best.loss),
+            "Held-out loss at its best: " + order(\.bestLoss),
             "Held-out loss at the end: " + order(\.end),
-            "Overfitting, the rise from best to end: " + order { $0.end - $0.best.loss },
+            "Overfitting, the rise from best to end: " + order { $0.end - $0.bestLoss },
             "Forgetting, the rise on the base's own domain: " + order { $0.ownAfter - before },
         ].joined(separator: "\n") + "\n"
     }

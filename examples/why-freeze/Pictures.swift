@@ -23,9 +23,9 @@ struct Pictures {
                 panel("trained share of the base, %") { $0.share * 100 },
                 panel("optimizer memory, kB") { Double($0.optimizerBytes) / 1000 },
                 panel("CPU seconds", \.cpu),
-                panel("step with the best held-out loss") { Double($0.best.step) },
-                loss("training loss, last way through the text", \.training),
-                loss("held-out loss, best", before, \.best.loss),
+                panel("step with the best held-out loss") { Double($0.bestStep) },
+                loss("training loss, last way through the text", nil, \.training),
+                loss("held-out loss, best", before, \.bestLoss),
                 loss("held-out loss, end", before, \.end),
                 loss("loss on the base's own domain, end", first.ownBefore, \.ownAfter),
             ], panelsPerRow: 4, notes: notes
@@ -58,7 +58,7 @@ struct Pictures {
     }
 
     /// Losses as points: their differences are small beside their size.
-    private func loss(_ name: String, _ before: Double? = nil, _ measure: (Run) -> Double) -> BarPlot.Panel {
+    private func loss(_ name: String, _ before: Double?, _ measure: (Run) -> Double) -> BarPlot.Panel {
         var result = panel(name, measure)
         result.reference = before
         result.referenceName = "the base"

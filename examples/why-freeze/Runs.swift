@@ -38,7 +38,9 @@ struct Run {
     }
 
     /// The lowest held-out loss.
-    var best: (step: Int, loss: Double) { looks.min { $0.loss < $1.loss } ?? (0, .nan) }
+    var bestLoss: Double { looks.map(\.loss).min() ?? .nan }
+    /// The step that had it.
+    var bestStep: Int { looks.first { $0.loss == bestLoss }?.step ?? 0 }
     /// The held-out loss at the end.
     var end: Double { looks.last?.loss ?? .nan }
 
