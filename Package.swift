@@ -129,6 +129,9 @@ let package = Package(
             name: "tokenize-example", dependencies: ["Tokenization", "StrictJSON", "Files", "Problems"],
             path: "examples/tokenize", swiftSettings: strict),
         .executableTarget(
+            name: "why-freeze-example", dependencies: ["Console", "StrictJSON", "Files", "Problems"],
+            path: "examples/why-freeze", swiftSettings: strict),
+        .executableTarget(
             name: "adapter-unpack", dependencies: ["Archives", "Merging", "Console"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .target(name: "Fixtures", path: "Tests/Fixtures"),

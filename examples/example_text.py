@@ -1,7 +1,8 @@
 """The text that the example models are trained on: public-domain books from Debian packages.
 
 `fetch(directory)` downloads the packages with apt-get, unpacks them without installing anything, and returns
-{genre: (training bytes, held-out bytes)}.
+{genre: (training bytes, held-out bytes)}. `chapters(directory)` then returns {name: bytes}: the little text of
+examples/why-freeze.sh.
 """
 
 import gzip
@@ -12,6 +13,7 @@ from pathlib import Path
 PACKAGES = ["jargon-text", "bible-kjv-text", "bible-kjv", "miscfiles"]
 LICENCES = ["Apache-2.0", "Artistic", "CC0-1.0", "GFDL-1.3", "GPL-2", "GPL-3", "LGPL-2.1", "LGPL-3", "MPL-2.0"]
 HELD_OUT = 4096
+CHAPTERS = {"scripture-train": "jn1:1-jn2:11", "scripture-tune": "mt5:1-mt5:37"}
 
 
 def _unpack(directory):
@@ -33,8 +35,8 @@ def _jargon(root):
     return _tidy(re.sub(r"^ {1,3}", "", text[starts[1] :], flags=re.M))
 
 
-def _scripture(root):
-    command = [root / "usr/bin/bible", "-p", root / "usr/lib", "-f", "gen1:1-rev22:21"]
+def _scripture(root, passage="gen1:1-rev22:21"):
+    command = [root / "usr/bin/bible", "-p", root / "usr/lib", "-f", passage]
     text = subprocess.run(command, check=True, capture_output=True).stdout.decode()
     return _tidy(re.sub(r"^\w+:\d+ ", "", text, flags=re.M))
 
@@ -57,3 +59,9 @@ def fetch(directory):
         cut = data.rindex(b"\n", 0, len(data) - HELD_OUT) + 1
         split[genre] = (data[:cut], data[cut:])
     return split
+
+
+def chapters(directory):
+    """Two chapters of the scripture, as UTF-8 bytes; what `fetch` unpacked must be there."""
+    root = Path(directory) / "root"
+    return {name: _scripture(root, passage).encode() for name, passage in CHAPTERS.items()}

@@ -1,9 +1,9 @@
-"""Train the example base and its two adapters, and write them to examples/data/.
+"""Make the example base with adapter-train, train two adapters on it with PEFT, and write all to examples/data/.
 
-    python examples/make_data.py [--steps N] [--adapter-steps N]
+    python examples/make_data.py [--tools DIRECTORY] [--steps N] [--adapter-steps N]
 
-Needs torch, transformers, peft, safetensors and numpy, a Debian system for the text, and about a quarter of an hour.
-What it makes is described in examples/data/README.md.
+Needs the tools built in release mode, torch, transformers, peft, safetensors and numpy, a Debian system for the text, and
+about a quarter of an hour. What it makes is described in examples/data/README.md.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ import example_text
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 from transformers.utils import logging
 
 HERE = Path(__file__).resolve().parent
@@ -33,9 +34,10 @@ import tensorfile  # noqa: E402
 WINDOW = 256
 ADAPTERS = {"scripture": 8, "law": 8}
 CONFIG = dict(
-    vocab_size=256, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
-    num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=False, bos_token_id=None,
-    eos_token_id=None, pad_token_id=None,
+    model_type="llama", vocab_size=256, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
+    num_key_value_heads=2, head_dim=32, max_position_embeddings=512, hidden_act="silu", rms_norm_eps=1e-6,
+    rope_parameters={"rope_theta": 10000.0, "rope_type": "default"}, initializer_range=0.02, attention_bias=False,
+    mlp_bias=False, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=None,
 )  # fmt: skip
 
 
@@ -84,13 +86,15 @@ def load_base():
     return LlamaForCausalLM.from_pretrained(str(DATA / "base"), dtype=torch.float32).eval()
 
 
-def make_base(text, steps):
-    torch.manual_seed(7)
-    model = LlamaForCausalLM(LlamaConfig(**CONFIG))
-    train(model, text, steps, 3e-3, seed=1, batch=16)
-    shutil.rmtree(DATA / "base", ignore_errors=True)
-    model.to(torch.bfloat16).save_pretrained(str(DATA / "base"), max_shard_size="700KB")
-    (DATA / "base" / "generation_config.json").unlink(missing_ok=True)
+def make_base(tools, scratch, training, held, steps):
+    """The base, by `adapter-train pretrain`: the same bytes wherever the tool runs on a CPU of the same kind."""
+    for name, data in {"config.json": json.dumps(CONFIG).encode(), "train.txt": training, "held.txt": held}.items():
+        (scratch / name).write_bytes(data)
+    command = [tools / "adapter-train", "pretrain", scratch / "config.json", "-o", DATA / "base", "--force"]
+    command += ["--data", scratch / "train.txt", "--validation", scratch / "held.txt", "--validate-every", "100"]
+    command += ["--steps", str(steps), "--batch", "16", "--length", str(WINDOW), "--threads", "2", "--seed", "7"]
+    command += ["--learning-rate", "3e-3", "--warmup", "0.045", "--beta2", "0.98", "--weight-decay", "0.01"]
+    subprocess.run([*command, "--dtype", "bfloat16", "--max-shard-size", "700KB"], check=True)
 
 
 def make_adapter(name, rank, text, steps):
@@ -146,20 +150,25 @@ def write_expected(texts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tools", type=Path, default=HERE.parent / ".build/release", help="where adapter-train is")
+    parser.add_argument("--keep-base", action="store_true", help="train the adapters on the base that is there")
     parser.add_argument("--steps", type=int, default=1100, help="training steps of the base")
     parser.add_argument("--adapter-steps", type=int, default=300, help="training steps of each adapter")
     options = parser.parse_args()
     torch.set_num_threads(2)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as scratch:
-        texts = example_text.fetch(scratch)
     for folder in ("text", "expected"):
         (DATA / folder).mkdir(parents=True, exist_ok=True)
-    for genre, (training, held) in texts.items():
-        (DATA / "text" / f"{genre}.txt").write_bytes(held)
-        print(f"{genre}: {len(training)} bytes to train on, {len(held)} held out", flush=True)
-    make_base(texts["jargon"][0], options.steps)
+    with tempfile.TemporaryDirectory() as scratch:
+        texts = example_text.fetch(scratch)
+        for name, data in example_text.chapters(scratch).items():
+            (DATA / "text" / f"{name}.txt").write_bytes(data)
+        for genre, (training, held) in texts.items():
+            (DATA / "text" / f"{genre}.txt").write_bytes(held)
+            print(f"{genre}: {len(training)} bytes to train on, {len(held)} held out", flush=True)
+        if not options.keep_base:
+            make_base(options.tools, Path(scratch), *texts["jargon"], options.steps)
     for name, rank in ADAPTERS.items():
         print(f"adapter {name}", flush=True)
         make_adapter(name, rank, texts[name][0], options.adapter_steps)

@@ -117,27 +117,9 @@ public struct MergePlan: Sendable {
         return groups
     }
 
-    /// Fills files in the base's order; a tensor larger than the limit gets a file of its own.
+    /// Fills files in the base's order.
     private static func pack(_ tensors: [PlannedTensor], limit: Int) -> [(name: String, tensors: [PlannedTensor])] {
-        var groups: [[PlannedTensor]] = []
-        var size = Int.max
-        for tensor in tensors {
-            if size > limit - min(limit, tensor.byteCount) {
-                groups.append([])
-                size = 0
-            }
-            groups[groups.count - 1].append(tensor)
-            size += tensor.byteCount
-        }
-        if groups.count <= 1 { return [("model.safetensors", groups.first ?? [])] }
-        return groups.enumerated().map { at, group in
-            ("model-\(padded(at + 1))-of-\(padded(groups.count)).safetensors", group)
-        }
-    }
-
-    private static func padded(_ number: Int) -> String {
-        let digits = String(number)
-        return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+        ShardSplit.files(sizes: tensors.map(\.byteCount), limit: limit).map { ($0.name, Array(tensors[$0.tensors])) }
     }
 
     private static func layOut(

@@ -90,7 +90,9 @@ public final class Pretrainer {
     }
 
     /// Writes the model as transformers reads it; returns the bytes of its weights.
-    public func write(to path: String, replacing: Bool, dtype: DType, version: String) throws -> Int {
+    ///
+    /// - Parameter shardSize: the most bytes of weights in a file; `nil` for one file.
+    public func write(to path: String, replacing: Bool, dtype: DType, shardSize: Int?, version: String) throws -> Int {
         var object = configObject
         if object["architectures"] == nil {
             let name = ["mistral": "Mistral", "qwen2": "Qwen2"][config.modelType] ?? "Llama"
@@ -102,7 +104,7 @@ public final class Pretrainer {
         let stage = try StagedOutput(path: path, shape: .directory, replacing: replacing)
         let files = ModelFiles(
             trainer.model, config: Array((JSONValue.object(object).encoded(indent: 2, asciiOnly: true) + "\n").utf8),
-            dtype: dtype)
+            dtype: dtype, shardSize: shardSize ?? .max)
         try files.write(to: stage, metadata: [(key: "adapterkit.version", value: version)])
         if let tokenizer { try stage.write("tokenizer.json", tokenizer) }
         try stage.write("training.json", record)

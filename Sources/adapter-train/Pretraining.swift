@@ -36,6 +36,7 @@ struct Pretraining {
         let (config, replaces) = (arguments.operands[1], arguments.flag("force"))
         try requireSeparate(output: output, from: [config, data] + arguments.values("validation"))
         try StagedOutput.checkPlace(path: output, shape: .directory, replacing: replaces)
+        let shardSize = try arguments.bytes("max-shard-size")
         let started = Clock.now
         let pretrainer = try Pretrainer(
             configPath: config, dataPath: data, validationPath: arguments.value("validation"),
@@ -45,7 +46,7 @@ struct Pretraining {
         let tokens = try train(pretrainer)
         let dtype = arguments.value("dtype").flatMap(DType.init(word:)) ?? .f32
         let bytes = try pretrainer.write(
-            to: output, replacing: replaces, dtype: dtype, version: adapterKitVersion)
+            to: output, replacing: replaces, dtype: dtype, shardSize: shardSize, version: adapterKitVersion)
         report(pretrainer, output, bytes, tokens, Clock.now - started)
         return 0
     }

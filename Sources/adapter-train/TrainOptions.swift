@@ -59,6 +59,10 @@ enum TrainOptions {
             help: "full, pretrain: the type of the weights; the base's, or float32 for pretrain.",
             choices: DType.words, group: "What is trained"),
         Option(
+            "max-shard-size", value: "SIZE",
+            help: "pretrain: distribute the tensors over files of at most SIZE, such as 5GB; one file without it.",
+            group: "What is trained"),
+        Option(
             "from", value: "ADAPTER", help: "lora: go on from this adapter instead of from zero.",
             group: "What is trained"),
     ]
@@ -219,6 +223,9 @@ extension TrainingRequest {
 
     /// Refuses options that the method does not have: they would silently do nothing.
     private func checkMethod(_ arguments: Arguments) throws(Problem) {
+        guard arguments.value("max-shard-size") == nil else {
+            throw Problem(.usage, "bad-method", "--max-shard-size belongs to pretrain only")
+        }
         let own: [String: [TrainingPlan.Method]] = [
             "targets": [.lora], "rank": fullOutput == .adapter ? [.lora, .full] : [.lora], "alpha": [.lora],
             "dropout": [.lora], "modules-to-save": [.lora], "from": [.lora], "bottleneck": [.bottleneck],

@@ -161,6 +161,26 @@ import Testing
             "adapter-train",
             [scratch("base"), "--data", scratch("text.txt"), "-o", scratch("out"), "--length", "16", "--steps", "2"])
         #expect(adapted.status == 0, "\(adapted.err)")
+        // The same weights in several files.
+        let parts = Tools.run(
+            "adapter-train",
+            words + [
+                "-o", scratch("parts"), "--learning-rate", "0.01", "--threads", "1", "--max-shard-size", "10kB",
+            ])
+        #expect(parts.status == 0, "\(parts.err)")
+        let tensors = try (1...3).flatMap { number in
+            try TensorFile(path: scratch("parts/model-0000\(number)-of-00003.safetensors")).tensors
+        }
+        let whole = try TensorFile(path: scratch("base/model.safetensors")).tensors
+        #expect(tensors.sorted { $0.name < $1.name } == whole.sorted { $0.name < $1.name })
+        let index = try object(in: scratch("parts/model.safetensors.index.json"))
+        #expect((index["weight_map"] as? [String: String])?.count == whole.count)
+        let read = Tools.run("adapter-inspect", [scratch("parts")])
+        #expect(read.status == 0, "\(read.err)")
+        let foreign = Tools.run(
+            "adapter-train",
+            [scratch("base"), "--data", scratch("text.txt"), "-o", scratch("other"), "--max-shard-size", "1MB"])
+        #expect(foreign.status == 64 && foreign.err.contains("belongs to pretrain"), "\(foreign.err)")
         let long = Tools.run("adapter-train", words.map { $0 == "16" ? "33" : $0 } + ["-o", scratch("other")])
         #expect(long.status == 1 && !exists(scratch("other")))
     }

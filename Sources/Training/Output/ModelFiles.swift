@@ -11,10 +11,14 @@ public struct ModelFiles {
     /// Tensors by shard: its name, and what it holds in this order.
     let shards: [(name: String, tensors: [(parameter: Parameter<Float>, name: String, dtype: DType)])]
 
-    /// A model in one shard, all tensors in one dtype.
-    package init(_ model: Llama<Float>, config: [UInt8], dtype: DType) {
+    /// A model in shards of at most `shardSize` bytes, all tensors in one dtype.
+    package init(_ model: Llama<Float>, config: [UInt8], dtype: DType, shardSize: Int) {
         self.config = config
-        shards = [("model.safetensors", model.allParameters.map { ($0, $0.name, dtype) })]
+        let parameters = model.allParameters
+        let sizes = parameters.map { $0.value.count * dtype.bits / 8 }
+        shards = ShardSplit.files(sizes: sizes, limit: shardSize).map { file in
+            (file.name, parameters[file.tensors].map { ($0, $0.name, dtype) })
+        }
     }
 
     /// A model that was tuned, in the shards and dtypes of its base.
