@@ -77,7 +77,8 @@ import Problems
                 while true {
                     found = Int32(
                         unsafe onig_match_with_param(
-                            compiled, start, start + piece.count, start + at, state.region, ONIG_OPTION_NONE, state.limits))
+                            compiled, start, start + piece.count, start + at, state.region, ONIG_OPTION_NONE,
+                            state.limits))
                     if state.isOverTime() { return ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER }
                     guard found == ONIG_MISMATCH, at < piece.count else { break }
                     at += unsafe UTF8Width.of(start[at])
