@@ -84,8 +84,17 @@ struct AdapterLocation {
         return (name, try InputFile(path: name).readAll(limit: configLimit))
     }
 
+    /// What the `adapters` library calls its files.
+    private static let bottleneckNames = ["adapter.safetensors", "pytorch_adapter.bin"]
+
     private static func absent(_ directory: any Folder, _ entries: [DirectoryEntry]) throws(Problem) -> Problem {
         if entries.contains(where: { $0.name == pickleName }) { return pickle(directory.path(of: pickleName)) }
+        if entries.contains(where: { bottleneckNames.contains($0.name) }) {
+            return Problem(
+                .incompatible, "not-lora", file: directory.path,
+                "is an adapter of the 'adapters' library: it adds layers beside the model, which is no change of weights",
+                hint: "adapter-generate runs bottlenecks; LoRA and trainable tokens can be verified and merged")
+        }
         var nested: [String] = []
         for entry in entries where entry.kind == .directory {
             let inside = try? directory.folder(entry.name).entries()
