@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what the build needs is there: a Swift toolchain, and libcrypto, zlib, OpenBLAS and Oniguruma with their headers.
-# Sourced by examples/quickstart.sh and Tests/run.sh.
+# Sourced by examples/build.sh and Tests/run.sh.
 
 if ! command -v swift >/dev/null 2>&1; then
     echo "There is no Swift toolchain on the PATH. AdapterKit needs Swift 6.3 or newer:" >&2

@@ -103,7 +103,7 @@ def make_adapter(name, rank, text, steps):
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=True
     )
     wrapped = get_peft_model(load_base(), config)
-    train(wrapped, text, steps, 4e-3, seed=2, batch=16)
+    train(wrapped, text, steps, 4e-3, seed=2, batch=8)
     target = DATA / f"adapter-{name}"
     shutil.rmtree(target, ignore_errors=True)
     wrapped.save_pretrained(str(target))

@@ -6,7 +6,10 @@ struct Findings {
 
     init(_ methods: [Method]) { self.methods = methods }
 
-    var text: String { [costs.rendered(), losses.rendered(), sentences].joined(separator: "\n") }
+    var text: String {
+        let tables = costs.rendered() + "\n" + losses.rendered()
+        return methods[0].runs.count > 1 ? tables + "\n" + sentences : tables
+    }
 
     private var costs: Table {
         var table = Table(columns: [
@@ -44,24 +47,25 @@ struct Findings {
     private var sentences: String {
         let before = methods[0].runs[0].ownBefore
         return [
-            "Means of \(methods[0].runs.count) seeds, in brackets the least and the greatest.",
-            "Held-out loss at its best: " + order(\.bestLoss),
-            "Held-out loss at the end: " + order(\.end),
-            "Overfitting, the rise from best to end: " + order { $0.end - $0.bestLoss },
-            "Forgetting, the rise on the base's own domain: " + order { $0.ownAfter - before },
+            "Means of \(Humane.count(methods[0].runs.count, "seed")), with the least and the greatest. Below, means from the "
+                + "lowest; where ~ stands,\nthe seeds of both overlap.",
+            order("Held-out loss at its best", \.bestLoss), order("Held-out loss at the end", \.end),
+            order("Overfitting: the rise of the held-out loss from its best to the end") { $0.end - $0.bestLoss },
+            order("Forgetting: the rise of the loss on the base's own domain") { $0.ownAfter - before },
         ].joined(separator: "\n") + "\n"
     }
 
-    /// The methods from the lowest mean; the seeds of those with `~` between them overlap.
-    private func order(_ measure: @escaping (Run) -> Double) -> String {
+    /// The methods from the lowest mean, in lines.
+    private func order(_ name: String, _ measure: (Run) -> Double) -> String {
         let sorted = methods.map { ($0.label, $0.values(measure)) }.sorted { mean($0.1) < mean($1.1) }
-        var text = ""
+        var text = name + ":"
+        var columns = 0
         for (at, (label, values)) in sorted.enumerated() {
-            if at > 0 {
-                let last = sorted[at - 1].1.max() ?? 0
-                text += last < values.min() ?? 0 ? " < " : " ~ "
-            }
-            text += "\(label) (\(Self.fixed(mean(values), 3)))"
+            let overlaps = at > 0 && (sorted[at - 1].1.max() ?? 0) >= values.min() ?? 0
+            let words = (at == 0 ? "" : overlaps ? "~ " : "< ") + "\(label) \(Self.fixed(mean(values), 3))"
+            columns += words.count + 1
+            text += at == 0 || columns > 100 ? "\n  \(words)" : " \(words)"
+            if columns > 100 { columns = words.count + 2 }
         }
         return text
     }
@@ -69,6 +73,7 @@ struct Findings {
     /// A mean with its range.
     private static func cell(_ values: [Double], decimals: Int = 3) -> String {
         let (low, high) = (values.min() ?? 0, values.max() ?? 0)
+        if values.count == 1 { return fixed(low, decimals) }
         return "\(fixed(mean(values), decimals)) (\(fixed(low, decimals))-\(fixed(high, decimals)))"
     }
 

@@ -8,8 +8,8 @@ struct Pictures {
 
     private var notes: [String] {
         [
-            "Bars and curves are means of \(methods[0].runs.count) seeds, white dots the single seeds; "
-                + "all methods took the same steps."
+            "Means of \(Humane.count(methods[0].runs.count, "seed")), the single ones as white dots. "
+                + "All methods took the same steps. Losses are in nats for each byte."
         ]
     }
 
@@ -24,10 +24,10 @@ struct Pictures {
                 panel("optimizer memory, kB") { Double($0.optimizerBytes) / 1000 },
                 panel("CPU seconds", \.cpu),
                 panel("step with the best held-out loss") { Double($0.bestStep) },
-                loss("training loss, last way through the text", nil, \.training),
+                loss("training loss, last epoch", nil, \.training),
                 loss("held-out loss, best", before, \.bestLoss),
                 loss("held-out loss, end", before, \.end),
-                loss("loss on the base's own domain, end", first.ownBefore, \.ownAfter),
+                loss("loss on the base's own text, end", first.ownBefore, \.ownAfter),
             ], panelsPerRow: 4, notes: notes
         ).svg
     }
