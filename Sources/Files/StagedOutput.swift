@@ -54,6 +54,12 @@ public final class StagedOutput: Sendable {
         (stageName, stage) = try Self.makeStage(name: name, path: path, in: parent)
     }
 
+    /// Removes what killed runs left of an output of that path.
+    public static func sweep(path: String) throws(Problem) {
+        let (parent, name) = try split(path)
+        sweep(name: name, in: try Directory(path: parent))
+    }
+
     deinit { discard() }
 
     /// Refuses an output that cannot be made, before anything is.

@@ -27,7 +27,7 @@ public final class Pretrainer {
     ///   - configPath: a `config.json`; a `tokenizer.json` beside it is used and carried over.
     ///   - validationShare: the part of the text, from its end, that is held out.
     public init(
-        configPath: String, dataPath: String, validationPath: String?, validationShare: Double, length: Int,
+        configPath: String, dataPath: String, validationPath: String?, validationShare: Double, length wanted: Int?,
         truncates: Bool, options: TrainingOptions
     ) throws {
         let file = try InputFile(path: configPath)
@@ -38,6 +38,7 @@ public final class Pretrainer {
             throw Problem(.malformed, "bad-config", file: configPath, "is no JSON object")
         }
         let config = try LlamaConfig(object, path: configPath)
+        let length = wanted ?? TrainingJob.usualLength(config)
         if let positions = config.positions, length > positions {
             throw Problem(
                 .incompatible, "too-long", file: configPath,

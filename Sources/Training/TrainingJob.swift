@@ -38,7 +38,8 @@ public final class TrainingJob {
         let config = base.config
         plan = try Self.plan(request, config)
         try Self.check(request, config)
-        (data, validation, retained) = try Self.texts(request, base)
+        let length = request.length ?? Self.usualLength(config)
+        (data, validation, retained) = try Self.texts(request, base, length)
         baseName = request.baseName ?? Origin.name(of: request.base)
         var digests: [(name: String, digest: String)] = []
         for shard in base.checkpoint.shards {
@@ -49,12 +50,12 @@ public final class TrainingJob {
             try checkInterrupted()
             return try base.load(name, shape, as: Float.self)
         }
-        let model = try builder.build(positions: request.length)
+        let model = try builder.build(positions: length)
         if let start = request.start { try StartValues(model, path: start).load() }
         trainer = try Trainer(model, request.options, data: data, validation: validation, retained: retained)
         record = TrainingRecord(
             base: base, baseName: baseName, digests: digests, plan: plan, options: request.options, data: data,
-            validation: validation, retained: retained, length: request.length)
+            validation: validation, retained: retained, length: length)
         checkpoint = TrainingCheckpoint(settings: record.identity)
         if request.resumes { try checkpoint.read(into: trainer, from: request.checkpointPath) }
     }
@@ -73,10 +74,10 @@ public final class TrainingJob {
     }
 
     private static func check(_ request: TrainingRequest, _ config: LlamaConfig) throws(Problem) {
-        if let positions = config.positions, request.length > positions {
+        if let positions = config.positions, let length = request.length, length > positions {
             throw Problem(
                 .incompatible, "too-long", file: request.base,
-                "was made for sequences of up to \(positions) tokens, but --length is \(request.length)",
+                "was made for sequences of up to \(positions) tokens, but --length is \(length)",
                 hint: "give --length \(positions) or less")
         }
         if request.validation != nil, request.validationShare > 0 {
@@ -102,13 +103,16 @@ public final class TrainingJob {
         }
     }
 
+    /// How long sequences are if nothing else is said.
+    static func usualLength(_ config: LlamaConfig) -> Int { min(128, max(2, config.positions ?? 128)) }
+
     private static func texts(
-        _ request: TrainingRequest, _ base: BaseModel
+        _ request: TrainingRequest, _ base: BaseModel, _ length: Int
     ) throws -> (data: TextData, validation: TextData?, retained: TextData?) {
         let tokenizer = Mutex<(any Tokenizer)?>(nil)
         let checkpoint = base.checkpoint
         let reader = DataReader(
-            config: base.config, length: request.length, truncates: request.truncates
+            config: base.config, length: length, truncates: request.truncates
         ) { () throws(Problem) in
             try tokenizer.withLock { (known) throws(Problem) in
                 if let known { return known }
@@ -166,9 +170,10 @@ public final class TrainingJob {
 
     /// Removes the checkpoint, which nobody needs once the output is there.
     public func removeCheckpoint() throws {
-        guard request.checkpointEvery != nil, Directory.kind(of: request.checkpointPath) == .file else { return }
+        guard request.checkpointEvery != nil else { return }
         let (parent, name) = try StagedOutput.split(request.checkpointPath)
-        try Directory(path: parent).removeFile(name)
+        if Directory.kind(of: request.checkpointPath) == .file { try Directory(path: parent).removeFile(name) }
+        try StagedOutput.sweep(path: request.checkpointPath)
     }
 }
 

@@ -36,8 +36,8 @@ public struct TrainingRequest: Sendable {
     public var plan = TrainingPlan(layers: [])
     /// How long, how fast, on how much at a time.
     public var options = TrainingOptions()
-    /// The longest sequence.
-    public var length = 128
+    /// The longest sequence; `nil` for 128, or as many positions as the base has.
+    public var length: Int?
     /// Whether examples that are longer are cut.
     public var truncates = false
     /// What the config calls the base; its directory's name otherwise.

@@ -41,7 +41,7 @@ struct Pretraining {
         let pretrainer = try Pretrainer(
             configPath: config, dataPath: data, validationPath: arguments.value("validation"),
             validationShare: try arguments.number("validation-share", in: 0...0.9) ?? 0,
-            length: try arguments.int("length", in: 2...1 << 20) ?? 128, truncates: arguments.flag("truncate"),
+            length: try arguments.int("length", in: 2...1 << 20), truncates: arguments.flag("truncate"),
             options: try TrainingRequest.options(arguments))
         let tokens = try train(pretrainer)
         let dtype = arguments.value("dtype").flatMap(DType.init(word:)) ?? .f32

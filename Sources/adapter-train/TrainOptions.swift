@@ -104,7 +104,10 @@ enum TrainOptions {
     ]
 
     private static let text = [
-        Option("length", value: "N", help: "The longest sequence, in tokens; 128 without it.", group: "Text"),
+        Option(
+            "length", value: "N",
+            help: "The longest sequence, in tokens; 128 without it, or as many as the base has positions.",
+            group: "Text"),
         Option("truncate", help: "Cut examples that are longer, instead of refusing them.", group: "Text"),
         Option("validation", value: "FILE", help: "Held-out text: its loss is watched.", group: "Text"),
         Option(
@@ -152,7 +155,7 @@ extension TrainingRequest {
         retained = arguments.value("retain")
         start = arguments.value("from")
         layers = try arguments.value("layers").map { try LayerChoice($0) }
-        length = try arguments.int("length", in: 2...1 << 20) ?? length
+        length = try arguments.int("length", in: 2...1 << 20)
         truncates = arguments.flag("truncate")
         baseName = arguments.value("base-name")
         dtype = arguments.value("dtype").flatMap(DType.init(word:))

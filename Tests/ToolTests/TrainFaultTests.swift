@@ -14,6 +14,7 @@ import Testing
         let good: [String: [UInt8]]
         let old: [String: [UInt8]]
         let tool = "adapter-train"
+        let speaksFirst = true
 
         init(_ way: Way) throws {
             self.way = way
@@ -23,13 +24,12 @@ import Testing
             try scratch.write("inputs/data.jsonl", TrainTests.examples)
             let more: [String] =
                 switch way {
-                // What the frozen layers give goes through a file.
-                case .lora: ["--cache-limit", "0"]
+                case .lora: []
                 case .archive: ["--method", "full"]
                 case .checkpoints: ["--checkpoint-every", "1"]
                 }
             arguments =
-                [base, "--data", scratch("inputs/data.jsonl"), "--json", "--steps", "3", "--threads", "1"] + more
+                [base, "--data", scratch("inputs/data.jsonl"), "--steps", "3", "--threads", "1"] + more
             inputs = contents(of: scratch("inputs"))
             let answer = Tools.run(tool, arguments + ["-o", scratch("good")])
             try #require(answer.status == 0, "\(answer.err)")
@@ -68,6 +68,19 @@ import Testing
     }
 
     @Test(arguments: Way.allCases) func killed(_ way: Way) throws { try Subject(way).walkKills() }
+
+    @Test func whatIsFrozenDoesNotFit() throws {
+        let scratch = try Scratch()
+        try scratch.write("data.jsonl", TrainTests.examples)
+        let answer = Tools.run(
+            "adapter-train",
+            [Golden.path("linear-qv-bf16") + "/base", "--data", scratch("data.jsonl"), "-o", scratch("out")]
+                + ["--cache-limit", "0", "--threads", "1"], environment: ["ADAPTERKIT_FAULT": "write:1:ENOSPC"])
+        #expect(answer.status == 74 && answer.errors.count == 1, "\(answer.err)")
+        #expect(answer.errors.first?.contains("does not fit into") == true)
+        #expect(answer.hints == ["hint: set TMPDIR to a directory with more room"])
+        #expect(scratch.names == ["data.jsonl"])
+    }
 
     @Test(arguments: [Way.lora, .archive]) func terminated(_ way: Way) throws { try Subject(way).walkSignals(least: 3) }
 }
