@@ -36,6 +36,7 @@ public struct TrainingOutput {
             let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
             try model(to: stage, metadata)
             try stage.write("training.json", job.record.bytes)
+            try checkInterrupted()
             try stage.commit()
             return job.trainer.model.allParameters.reduce(0) { $0 + 4 * $1.value.count }
         }
@@ -56,6 +57,7 @@ public struct TrainingOutput {
         let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
         for (name, bytes) in files { try stage.write(name, bytes) }
         try stage.write("training.json", job.record.bytes)
+        try checkInterrupted()
         try stage.commit()
         return files.reduce(0) { $0 + $1.bytes.count }
     }
@@ -103,6 +105,7 @@ public struct TrainingOutput {
         let stage = try StagedOutput(path: request.output, shape: .file, replacing: request.replaces)
         let file = try stage.createGrowing(lastComponent(of: request.output))
         let result = try ArchiveWriter.write(packing, to: file, threads: threads) { _ in }
+        try checkInterrupted()
         try stage.commit()
         return result.size
     }
@@ -117,6 +120,7 @@ public struct TrainingOutput {
         let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
         let result = try work.run(to: stage) { _ in }
         try stage.write("training.json", job.record.bytes)
+        try checkInterrupted()
         try stage.commit()
         return result.bytes
     }
