@@ -123,6 +123,18 @@ public struct LlamaConfig: Sendable, Equatable {
         if isQwen, window != nil { firstWindowLayer = try read.count("max_window_layers") ?? layers }
         beginID = try read.ids("bos_token_id").first
         endIDs = try read.ids("eos_token_id")
+        if isQwen { try requireLayerTypes(config, path) }
+    }
+
+    /// transformers goes by `layer_types`, where a config has them: they must say what the other fields say.
+    private func requireLayerTypes(_ config: JSONObject, _ path: String) throws(Problem) {
+        guard let kinds = config["layer_types"]?.array else { return }
+        let own = (0..<layers).map { window(ofLayer: $0) == nil ? "full_attention" : "sliding_attention" }
+        guard kinds.map(\.string) != own.map(Optional.some) else { return }
+        throw Problem(
+            .incompatible, "layer-types", file: path,
+            "has layer_types that do not follow from use_sliding_window, sliding_window and max_window_layers",
+            hint: "only layers with a window behind layers without one can be computed")
     }
 }
 

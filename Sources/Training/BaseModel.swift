@@ -23,12 +23,23 @@ public struct BaseModel: Sendable {
         }
         try checkpoint.requireSound()
         do throws(Problem) {
-            config = try LlamaConfig(checkpoint)
+            config = try Self.withOwnHead(try LlamaConfig(checkpoint), checkpoint)
         } catch {
             throw ProblemList([error])
         }
         let problems = Self.problems(checkpoint, config)
         if !problems.isEmpty { throw ProblemList(problems) }
+    }
+
+    /// The config as transformers 5 understands it: a head that is stored with other values than the embedding's is not tied.
+    private static func withOwnHead(_ config: LlamaConfig, _ checkpoint: Checkpoint) throws(Problem) -> LlamaConfig {
+        guard config.isTied, let head = checkpoint.lookup(LlamaNames.head),
+            let embedding = checkpoint.lookup(LlamaNames.embedding)
+        else { return config }
+        let (a, b) = (checkpoint.shards[head.shard].file, checkpoint.shards[embedding.shard].file)
+        var config = config
+        config.isTied = try TensorValues.equal(a, head.info, b, embedding.info)
+        return config
     }
 
     /// The tensors that a model of these sizes has, with their shapes.
@@ -75,7 +86,7 @@ public struct BaseModel: Sendable {
             }
         }
         for place in checkpoint.tensors where !known.contains(place.info.name) {
-            // A tied head that is stored all the same, and rotary tables of older versions, say nothing new.
+            // A copy of the embedding as a tied head, and rotary tables of older versions, say nothing new.
             if config.isTied && place.info.name == LlamaNames.head { continue }
             if place.info.name.hasSuffix("rotary_emb.inv_freq") { continue }
             problems.append(

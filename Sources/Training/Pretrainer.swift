@@ -101,26 +101,16 @@ public final class Pretrainer {
         }
         // Both names are in use: `dtype` since transformers 5.
         object["torch_dtype"] = nil
-        object["dtype"] = .string(Self.word(dtype))
+        object["dtype"] = .string(dtype.torchName)
         let stage = try StagedOutput(path: path, shape: .directory, replacing: replacing)
         let files = ModelFiles(
             trainer.model, config: Array((JSONValue.object(object).encoded(indent: 2, asciiOnly: true) + "\n").utf8),
             dtype: dtype, shardSize: shardSize ?? .max)
-        try files.write(to: stage, metadata: [(key: "adapterkit.version", value: version)])
+        let bytes = try files.write(to: stage, metadata: [(key: "adapterkit.version", value: version)])
         if let tokenizer { try stage.write("tokenizer.json", tokenizer) }
         try stage.write("training.json", record)
         try stage.commit()
-        return trainer.model.allParameters.reduce(0) { $0 + $1.value.count } * dtype.bits / 8
-    }
-
-    /// What configs call a dtype.
-    private static func word(_ dtype: DType) -> String {
-        switch dtype {
-        case .f64: "float64"
-        case .f16: "float16"
-        case .bf16: "bfloat16"
-        default: "float32"
-        }
+        return bytes
     }
 
     private var record: [UInt8] {

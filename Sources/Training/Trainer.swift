@@ -142,11 +142,10 @@ public final class Trainer {
         return (sums.loss / Double(max(1, sums.targets)), Array(zip(model.trained, engine.gradients)))
     }
 
-    /// Looks at texts before the first step.
+    /// Looks at texts before the first step; or at what a run that was stopped did not come to look at.
     public func begin(_ report: (TrainingEvent) throws -> Void) throws {
-        guard done == 0 else { return }
-        history.retainedBefore = try retainedLoss()
-        try look(report)
+        if done == 0, history.retainedBefore == nil { history.retainedBefore = try retainedLoss() }
+        if isTimeToLook, history.validations.last?.step != done { try look(report) }
     }
 
     /// Takes one step.

@@ -51,10 +51,12 @@ public final class TrainingJob {
             return try base.load(name, shape, as: Float.self)
         }
         let model = try builder.build(positions: length)
-        if let start = request.start { try StartValues(model, path: start).load() }
+        let start = try request.start.map { try StartValues(model, path: $0) }
+        try start?.load()
         trainer = try Trainer(model, request.options, data: data, validation: validation, retained: retained)
         record = TrainingRecord(
-            base: base, baseName: baseName, digests: digests, plan: plan, options: request.options, data: data,
+            base: base, baseName: baseName, digests: digests, start: try start?.identity(), plan: plan,
+            options: request.options, data: data,
             validation: validation, retained: retained, length: length)
         checkpoint = TrainingCheckpoint(settings: record.identity)
         if request.resumes { try checkpoint.read(into: trainer, from: request.checkpointPath) }

@@ -33,6 +33,11 @@ struct Pretraining {
         guard let output = arguments.value("output") else {
             throw Problem(.usage, "no-output", "there is no output", hint: "name it with -o OUT")
         }
+        if arguments.isGiven("patience"), !arguments.isGiven("validation"), !arguments.isGiven("validation-share") {
+            throw Problem(
+                .usage, "no-validation", "--patience needs held-out text to look at",
+                hint: "add --validation FILE or --validation-share 0.1")
+        }
         let (config, replaces) = (arguments.operands[1], arguments.flag("force"))
         try requireSeparate(output: output, from: [config, data] + arguments.values("validation"))
         try StagedOutput.checkPlace(path: output, shape: .directory, replacing: replaces)

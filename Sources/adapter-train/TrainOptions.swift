@@ -240,7 +240,8 @@ extension TrainingRequest {
         for name in given where !(own[name] ?? [.lora]).contains(plan.method) {
             throw Problem(
                 .usage, "bad-method", "--\(name) does not belong to --method \(plan.method.rawValue)",
-                hint: "it belongs to \((own[name] ?? [.lora]).map(\.rawValue).joined(separator: " and "))")
+                hint: "it belongs to \((own[name] ?? [.lora]).map(\.rawValue).joined(separator: " and "))"
+                    + (name == "rank" && plan.method == .full ? ", and to full with --save-as adapter" : ""))
         }
     }
 }

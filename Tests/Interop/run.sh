@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the interop tests on the tools in the directory $1, in a virtual environment that is made once.
-# ADAPTERKIT_PYTHON names a Python that has the libraries already, ADAPTERKIT_ADAPTERS_PYTHON one that has `adapters`; ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
+# ADAPTERKIT_PYTHON names a Python that has the libraries already, ADAPTERKIT_ADAPTERS_PYTHON one that has `adapters`;
+# ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$1

@@ -31,6 +31,7 @@ def main():
         return 0
     import torch
 
+    import train_bytes
     import train_checks
     import train_methods
     import train_refused
@@ -46,9 +47,11 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         bases = Bases(Path(scratch), options.seed)
         trainer = train_checks.Trainer(tools, bases, Path(scratch) / "runs", tally)
-        parts = (train_checks.adapters, train_checks.full, train_methods.prefixes, train_methods.bottlenecks,
-                 train_methods.outputs, train_runs.data_forms, train_runs.courses, train_runs.dropout,
-                 train_runs.same_bytes, train_runs.killed, train_runs.looks, train_refused.refusals)  # fmt: skip
+        parts = (
+            train_checks.adapters, train_checks.full, train_methods.prefixes, train_methods.bottlenecks,
+            train_methods.outputs, train_methods.own_types, train_runs.data_forms, train_runs.courses,
+            train_runs.dropout, train_bytes.same_bytes, train_bytes.killed, train_bytes.looks, train_refused.refusals,
+        )  # fmt: skip
         for part in parts:
             started = time.monotonic()
             part(trainer, options.seed, options.only, options.quick)

@@ -277,25 +277,24 @@ def stored(trainer, label, base, lora, done, held):
     ok = isinstance(found, float) and abs(found - done.report["validation_after"]) <= 1e-4
     tally.check(ok, f"{label}: the merged model's loss is the attached one's",
                 f"{found}, not {done.report['validation_after']}")  # fmt: skip
-    generated(trainer, label, base, done.output, peft)
+    generated(trainer, label, base, done.output, merged, peft)
 
 
-def generated(trainer, label, base, adapter, peft):
-    """The logits of `adapter-generate`, where it is built, against PEFT's."""
+def generated(trainer, label, base, adapter, merged, peft):
+    """The logits of `adapter-generate`, where it is built, with the adapter attached and merged, against PEFT's."""
     if not (trainer.tools.directory / "adapter-generate").exists():
         return
     ids = [3, 9, 4, 17, 22, 5, 40]
-    path = trainer.place(".safetensors")
-    answer = trainer.tools.run(
-        "adapter-generate", trainer.bases.path(base), "--adapter", adapter, "--ids", " ".join(map(str, ids)),
-        "--logits", path,
-    )  # fmt: skip
-    if trainer.tally.check(answer.code == 0, f"{label}: adapter-generate", answer.text):
-        found = load_file(str(path))["logits"].reshape(len(ids), -1)
-        with torch.no_grad():
-            wanted = peft(input_ids=torch.tensor([ids])).logits[0].float()
-        worst = float((found - wanted).abs().max())
-        trainer.tally.check(worst <= 1e-4, f"{label}: logits", f"{worst:.2e} apart")
+    with torch.no_grad():
+        wanted = peft(input_ids=torch.tensor([ids])).logits[0].float()
+    for what, operands in {"attached": [trainer.bases.path(base), adapter], "merged": [merged]}.items():
+        path = trainer.place(".safetensors")
+        answer = trainer.tools.run(
+            "adapter-generate", *operands, "--ids", " ".join(map(str, ids)), "--logits", path)
+        if trainer.tally.check(answer.code == 0, f"{label}: adapter-generate {what}", answer.text):
+            found = load_file(str(path))["logits"].reshape(len(ids), -1)
+            worst = float((found - wanted).abs().max())
+            trainer.tally.check(worst <= 1e-4, f"{label}: logits {what}", f"{worst:.2e} apart")
 
 
 # MARK: Full fine-tuning

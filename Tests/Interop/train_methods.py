@@ -1,18 +1,22 @@
 """Prefixes against PEFT, bottlenecks against PyTorch and the library `adapters`, and the outputs of full fine-tuning."""
 
+import functools
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
 
 import torch
+import transformers
 from peft import PeftModel, PrefixTuningConfig, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from train_checks import LENGTHS, close_gradients, close_losses
-from train_models import LAYERS, Course, gradients, mean_loss, quiet
+from train_models import LAYERS, Course, gradients, load, mean_loss, quiet
 
 HERE = Path(__file__).resolve().parent
 PREFIXES = ["llama", "llama3", "llama-one-head", "llama-biases", "qwen2", "mistral-all", "llama-bf16"]
@@ -134,6 +138,8 @@ def attached(trainer, base, path):
 
 def bottlenecks(trainer, seed, only, quick):
     """Bottleneck adapters."""
+    if only in "bottleneck" and not python_with_adapters():
+        print("skipped: the library adapters with bottlenecks, since ADAPTERKIT_ADAPTERS_PYTHON names no Python that has it")
     for base, layers, size in BOTTLENECKS[1:3] if quick else BOTTLENECKS:
         label = f"bottleneck {base} {layers}"
         if only in label:
@@ -174,9 +180,17 @@ def bottleneck(trainer, label, base, layers, size, seed):
     loaded_by_adapters(trainer, label, base, done.output, held_file, after)
 
 
+@functools.cache
+def python_with_adapters():
+    """A Python that has the library `adapters`; None if none is named, or that one has not."""
+    python = os.environ.get("ADAPTERKIT_ADAPTERS_PYTHON")
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('adapters') is None)"
+    return python if python and subprocess.run([python, "-c", look], check=False).returncode == 0 else None
+
+
 def loaded_by_adapters(trainer, label, base, path, held, after):
     """The library `adapters` loads it without a missing key, and has the same loss."""
-    python = os.environ.get("ADAPTERKIT_ADAPTERS_PYTHON")
+    python = python_with_adapters()
     if not python:
         return
     run = subprocess.run(
@@ -194,7 +208,8 @@ def loaded_by_adapters(trainer, label, base, path, held, after):
 
 def outputs(trainer, seed, only, quick):
     """An archive, an adapter and a model from the same training."""
-    for base, layers in [("llama-bf16", "last:2"), ("llama", "last:1"), ("qwen2", "all"), ("llama-f16", "all")][: 2 if quick else 4]:
+    cases = [("llama-bf16", "last:2"), ("llama", "last:1"), ("qwen2", "all"), ("llama-f16", "all")]
+    for base, layers in cases[: 2 if quick else 4]:
         label = f"output {base} {layers}"
         if only in label:
             output(trainer, label, base, layers, seed)
@@ -238,6 +253,40 @@ def output(trainer, label, base, layers, seed):
     frozen = [n for n in base_files if layers != "all" and ("layers.0." in n or "embed" in n or "lm_head" in n)]
     tuned = load_all(whole.output)
     tally.check(all(torch.equal(base_files[n], tuned[n]) for n in frozen), f"{label}: what is frozen stays as it is")
+
+
+def own_types(trainer, seed, only, quick):
+    """--dtype is what config and files say afterwards; a stored head that differs from the embedding is a head."""
+    if only not in "output of another dtype":
+        return
+    tally = trainer.tally
+    _, data, held, held_file = texts(trainer, "llama-bf16", seed)
+    options = ["--method", "full", "--layers", "last:1", "--save-as", "model", *Course(steps=3, rate=1e-3).options]
+    for word, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
+        label = f"output of another dtype {word}"
+        done = trainer.train(label, "llama-f16", data, *options, "--dtype", word, validation=held_file)
+        if not done:
+            continue
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(str(done.output), dtype="auto")
+        tally.check(loaded.dtype == dtype, f"{label}: transformers goes by it", str(loaded.dtype))
+        limit = 1e-4 if word == "float32" else 0.02
+        after = done.report["validation_after"]
+        close_losses(tally, f"{label}: the loss", [mean_loss(load(done.output), held)], [after], limit)
+        total = sum(value.numel() * value.element_size() for value in load_all(done.output).values())
+        tally.check(done.report["bytes"] == total, f"{label}: it says its bytes", f"{done.report['bytes']}, not {total}")
+    apart = trainer.place()
+    shutil.copytree(trainer.bases.path("llama-tied"), apart)
+    file = apart / "model.safetensors"
+    tensors = load_file(str(file))
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].flip(0) * 0.9
+    save_file(tensors, str(file), metadata={"format": "pt"})
+    close_losses(tally, "output: a head apart", [trainer.loss(apart, held_file)], [mean_loss(load(apart), held)])
+    first = trainer.train("output: start", "llama", data, *Course(steps=1).options)
+    if first:
+        second = trainer.train("output: going on", "llama", data, *Course(steps=1).options, "--from", first.output)
+        record = json.loads((second.output / "training.json").read_text()) if second else {}
+        digest = hashlib.sha256((first.output / "adapter_model.safetensors").read_bytes()).hexdigest()
+        tally.check(record.get("start", {}).get("sha256") == digest, "output: the record names the adapter of --from")
 
 
 def contents(directory):

@@ -96,6 +96,8 @@ def bases(cases):
     cases.refuse("heads that do not fit", 65, "heads", cases.base(config={"num_key_value_heads": 3}), ids)
     cases.refuse("no layers", 65, "num_hidden_layers", cases.base(config={"num_hidden_layers": 0}), ids)
     cases.refuse("a config with a text", 65, "vocab_size", cases.base(config={"vocab_size": "many"}), ids)
+    window = {"layer_types": ["sliding_attention", "full_attention"] * 2}
+    cases.refuse("layer types that contradict", 1, "layer_types", cases.base("qwen2-window", config=window), ids)
     yarn = {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}
     cases.refuse("another rotary embedding", 1, "yarn", cases.base(config=yarn), ids)
     cases.refuse("no base", 66, "nowhere", cases.trainer.directory / "nowhere", ids)
@@ -139,13 +141,14 @@ def data(cases):
     line = b'{"input_ids": [' + b", ".join([b"5"] * 40) + b"]}"
     cases.refuse("a line beyond --length", 65, ["39", "--truncate"], ids, cases.file(".jsonl", line), "--length", 20)
     good = torch.full((2, 6), 4)
+    left = torch.tensor([[0, 1, 1, 1, 1, 1]] * 2)
     tensors = {
         "another name": ({"tokens": good}, 65, "input_ids"),
         "floats": ({"input_ids": good.float()}, 65, "F32"),
         "three dimensions": ({"input_ids": good[None]}, 65, "[1, 2, 6]"),
         "an id outside in a file": ({"input_ids": good + 57}, 1, "61"),
         "labels of another shape": ({"input_ids": good, "labels": good[:1].clone()}, 65, "labels"),
-        "padding on the left": ({"input_ids": good, "attention_mask": torch.tensor([[0, 1, 1, 1, 1, 1]] * 2)}, 1, "mask"),
+        "padding on the left": ({"input_ids": good, "attention_mask": left}, 1, "mask"),
         "no ids": ({"input_ids": torch.zeros(0, 5, dtype=torch.int64)}, 65, "no"),
     }
     for label, (value, code, word) in tensors.items():
@@ -251,6 +254,16 @@ def places(cases):
         answer = trainer.run(base, cases.data, "--length", 200, "--steps", 1, "--force", output=out)
         tally.check(answer.code in (64, 73), "refused an output in the base", f"{answer.code} {answer.text}")
         tally.check({p: p.read_bytes() for p in base.iterdir()} == before, "refused an output in the base: it stays")
+    copy = trainer.place(".safetensors")
+    copy.write_bytes(cases.data.read_bytes())
+    for what, data in ((copy, copy), (base / "model.safetensors", cases.data), (base / "gradients", cases.data)):
+        answer = trainer.run(base, data, "--length", 200, "--gradients", what, "--force")
+        kept = copy.read_bytes() == cases.data.read_bytes() and {p: p.read_bytes() for p in base.iterdir()} == before
+        tally.check(answer.code == 73 and kept, "refused gradients in place of an input", f"{answer.code} {answer.text}")
+    config = cases.file(".json", (base / "config.json").read_bytes().replace(b'"vocab_size": 61', b'"vocab_size": 256'))
+    answer = trainer.tools.run(
+        "adapter-train", "pretrain", config, "--data", cases.text, "-o", trainer.place(), "--patience", 2)
+    tally.check(answer.code == 64, "refused pretrain with patience alone", f"{answer.code} {answer.text}")
     checkpoint = trainer.place()
     (checkpoint.parent / (checkpoint.name + ".checkpoint")).write_bytes(b"not a checkpoint")
     answer = trainer.run("llama", cases.data, "--length", 200, "--checkpoint-every", 2, output=checkpoint)

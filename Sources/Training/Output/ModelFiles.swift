@@ -36,10 +36,10 @@ public struct ModelFiles {
         }
     }
 
-    /// Writes all files to `stage`.
+    /// Writes all files to `stage`; returns the bytes of the weights.
     ///
     /// - Parameter metadata: that of each shard.
-    public func write(to stage: StagedOutput, metadata: [(key: String, value: String)]) throws {
+    public func write(to stage: StagedOutput, metadata: [(key: String, value: String)]) throws -> Int {
         try stage.write("config.json", config)
         var map: [(String, JSONValue)] = []
         var total = 0
@@ -58,13 +58,14 @@ public struct ModelFiles {
             }
             try file.finish()
         }
-        guard shards.count > 1 else { return }
+        guard shards.count > 1 else { return total }
         let index = JSONObject([
             ("metadata", .object(JSONObject([("total_size", .number(JSONNumber(total)))]))),
             ("weight_map", .object(JSONObject(map.sorted { $0.0 < $1.0 }))),
         ])
         let text = JSONValue.object(index).encoded(indent: 2, asciiOnly: true) + "\n"
         try stage.write("model.safetensors.index.json", Array(text.utf8))
+        return total
     }
 }
 
@@ -79,5 +80,17 @@ extension Llama {
         list.append(norm.weight)
         if head.linear.weight !== embedding.weight { list.append(head.linear.weight) }
         return list
+    }
+}
+
+extension DType {
+    /// What configs call it.
+    var torchName: String {
+        switch self {
+        case .f64: "float64"
+        case .f16: "float16"
+        case .bf16: "bfloat16"
+        default: "float32"
+        }
     }
 }

@@ -1,4 +1,5 @@
 import Adapters
+import Digests
 import Problems
 import Safetensors
 
@@ -34,6 +35,11 @@ struct StartValues {
                 ? "scales its updates by \(own.scaling), but they would be trained with a scale of \(plan.scaling)"
                 : "has ranks or scales that differ from module to module, which cannot be trained",
             hint: isEven ? "give the adapter's own --alpha, and --rslora if it has that" : nil)
+    }
+
+    /// What records call the adapter, and the SHA-256 of its tensors' file.
+    func identity() throws -> (name: String, digest: String) {
+        (Origin.name(of: adapter.path), try SHA256.hex(of: file.file))
     }
 
     /// Puts all values into the model's parameters.

@@ -34,15 +34,15 @@ public struct TrainingOutput {
         let metadata = job.record.metadata(version: request.version, binding: nil)
         if request.fullOutput == .model {
             let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
-            try model(to: stage, metadata)
+            let bytes = try model(to: stage, metadata)
             try stage.write("training.json", job.record.bytes)
             try checkInterrupted()
             try stage.commit()
-            return job.trainer.model.allParameters.reduce(0) { $0 + 4 * $1.value.count }
+            return bytes
         }
         // The tuned model is needed only meanwhile.
         let scratch = try StagedOutput(scratchBeside: request.output)
-        try model(to: scratch, metadata)
+        _ = try model(to: scratch, metadata)
         if request.fullOutput == .archive { try scratch.write("training.json", job.record.bytes) }
         return request.fullOutput == .archive
             ? try pack(scratch.stagePath, threads) : try extract(scratch.stagePath, threads)
@@ -75,7 +75,8 @@ public struct TrainingOutput {
             to: names.isEmpty ? all : names, of: job.base.checkpoint, threads: job.request.options.threads)
     }
 
-    private func model(to stage: StagedOutput, _ metadata: [(key: String, value: String)]) throws {
+    /// Writes the tuned model; returns the bytes of its weights.
+    private func model(to stage: StagedOutput, _ metadata: [(key: String, value: String)]) throws -> Int {
         let checkpoint = job.base.checkpoint
         var config = Array(((checkpoint.config ?? .null).encoded(indent: 2) + "\n").utf8)
         if let folder = checkpoint.directory {
@@ -88,8 +89,18 @@ public struct TrainingOutput {
                 try file.finish()
             }
         }
-        try ModelFiles(job.trainer.model, base: checkpoint, config: config, dtype: job.request.dtype)
+        if let dtype = job.request.dtype { config = try Self.naming(dtype, in: config) }
+        return try ModelFiles(job.trainer.model, base: checkpoint, config: config, dtype: job.request.dtype)
             .write(to: stage, metadata: metadata)
+    }
+
+    /// The config with the dtype that the weights have now, or transformers would round them to the old one.
+    private static func naming(_ dtype: DType, in config: [UInt8]) throws(Problem) -> [UInt8] {
+        guard var object = try JSONValue.parse(config, allowNonFinite: true).object else { return config }
+        let before = object
+        for key in ["torch_dtype", "dtype"] where object[key] != nil { object[key] = .string(dtype.torchName) }
+        if object == before { return config }
+        return Array((JSONValue.object(object).encoded(indent: 2) + "\n").utf8)
     }
 
     /// Files that belong to a model, whatever its weights are.

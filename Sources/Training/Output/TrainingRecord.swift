@@ -14,10 +14,13 @@ public struct TrainingRecord {
 
     /// What is known before training.
     ///
-    /// - Parameter digests: SHA-256 of each of the base's files, by name.
+    /// - Parameters:
+    ///   - digests: SHA-256 of each of the base's files, by name.
+    ///   - start: name and SHA-256 of the adapter that training goes on from.
     public init(
-        base: BaseModel, baseName: String, digests: [(name: String, digest: String)], plan: TrainingPlan,
-        options: TrainingOptions, data: TextData, validation: TextData?, retained: TextData?, length: Int
+        base: BaseModel, baseName: String, digests: [(name: String, digest: String)],
+        start: (name: String, digest: String)?, plan: TrainingPlan, options: TrainingOptions, data: TextData,
+        validation: TextData?, retained: TextData?, length: Int
     ) {
         fields["schema"] = .string("adapterkit.training")
         fields["version"] = .number(JSONNumber(1))
@@ -28,6 +31,10 @@ public struct TrainingRecord {
                 ("name", .string(baseName)), ("layout", .string(Origin.identity(of: base.checkpoint))),
                 ("files", .object(JSONObject(digests.map { ($0.name, .string($0.digest)) }))),
             ]))
+        if let start {
+            fields["start"] = .object(
+                JSONObject([("name", .string(start.name)), ("sha256", .string(start.digest))]))
+        }
         for (key, text) in [("data", data), ("validation", validation), ("retained", retained)] {
             guard let text else { continue }
             fields[key] = .object(
@@ -68,7 +75,7 @@ public struct TrainingRecord {
     public var identity: JSONObject {
         var result = fields["settings"]?.object ?? JSONObject()
         result["method"] = fields["method"]
-        for key in ["data", "validation", "retained"] { result[key] = fields[key]?.object?["sha256"] }
+        for key in ["start", "data", "validation", "retained"] { result[key] = fields[key]?.object?["sha256"] }
         result["base"] = fields["base"]?.object?["files"]
         return result
     }
