@@ -131,7 +131,7 @@ def added(generate, tokenizer, words, count):
 
 
 def real(limit):
-    """Text of this machine: sources of Python's library, East Asian samples among them, and locales."""
+    """Real text: sources of Python's library, East Asian samples among them, and the locales that the system has."""
     root = sysconfig.get_path("stdlib")
     paths = sorted(glob.glob(f"{root}/test/cjkencodings/*utf8.txt")) + sorted(glob.glob("/usr/share/i18n/locales/*"))
     paths += sorted(glob.glob(f"{root}/test/test_uni*.py") + glob.glob(f"{root}/*.py") + glob.glob(f"{root}/pydoc_data/*.py"))
