@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/build.sh
 
-say "Building in release mode: the first time takes two to three minutes on two cores"
+say "Building in release mode: the first time takes three to seven minutes on two cores"
 build
 bin=$(swift build -c release --static-swift-stdlib --show-bin-path)
 PATH=$bin:$PATH

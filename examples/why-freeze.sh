@@ -29,7 +29,7 @@ methods=(
     "prefix|prefix, all layers|1e-1|3e-2 1e-1 3e-1|--method prefix --layers all"
 )
 
-say "Building adapter-train: the first time takes two to three minutes on two cores"
+say "Building adapter-train: the first time takes three to seven minutes on two cores"
 build adapter-train
 build why-freeze-example
 PATH=$(swift build -c release --static-swift-stdlib --show-bin-path):$PATH

@@ -78,7 +78,7 @@ public final class Progress: Sendable {
         return fitting(["\(label)  \(percent)\(amount)", "\(label)  \(percent)"], columns)
     }
 
-    private static func bar(_ part: Double, _ width: Int) -> String {
+    static func bar(_ part: Double, _ width: Int) -> String {
         let full = Int(part * Double(width))
         guard full < width else { return String(repeating: "=", count: width) }
         return String(repeating: "=", count: full) + ">" + String(repeating: " ", count: width - full - 1)

@@ -64,13 +64,7 @@ public final class StepProgress: Sendable {
         let left =
             own > 0 && seconds > 1
             ? "  \(Humane.clock(seconds / Double(own) * Double(max(0, total - done)))) left" : ""
-        let width = 16
-        let full = Int(part * Double(width))
-        let bar =
-            full < width
-            ? String(repeating: "=", count: full) + ">" + String(repeating: " ", count: width - full - 1)
-            : String(repeating: "=", count: width)
-        let head = "\(label)  [\(bar)] \(Int(part * 100))%"
+        let head = "\(label)  [\(Progress.bar(part, 16))] \(Int(part * 100))%"
         let lines = [
             "\(head)  step \(done)/\(total)  \(facts)\(left)", "\(head)  step \(done)/\(total)\(left)", head,
             "\(Int(part * 100))%",

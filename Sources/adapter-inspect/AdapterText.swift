@@ -27,7 +27,8 @@ extension AdapterFacts {
             "\(Humane.count(adapter.parameterCount)) in \(Humane.count(tensors.count)) "
                 + (tensors.count == 1 ? "tensor, " : "tensors, ") + dtypes.text)
         sheet.add("task", config.taskType)
-        sheet.add("saved by", "PEFT" + (config.version.map { " " + $0 } ?? ""))
+        let own = adapter.file.header.metadataValue("adapterkit.version").map { "AdapterKit " + $0 }
+        sheet.add("saved by", own ?? "PEFT" + (config.version.map { " " + $0 } ?? ""))
         sheet.add("file", adapter.file.path)
         let facts = sheet.lines
         sheet = FactSheet(title: "")

@@ -86,6 +86,7 @@ import Testing
         #expect(try train(scratch, "out", "--steps", "3", "--layers", "all").status == 0)
         let good = Tools.verify(Self.base, scratch("out"), options: ["--deep"])
         #expect(good.status == 0 && good.err.isEmpty, "\(good.err)")
+        #expect(Tools.run("adapter-inspect", [scratch("out")]).out.contains("  saved by      AdapterKit "))
         #expect(Tools.merge(Self.base, [scratch("out")], scratch("merged")).status == 0)
         #expect(Tools.verify(Self.base, scratch("out"), options: ["--merged", scratch("merged")]).status == 0)
         // The merged model has other weights in what the adapter changes.

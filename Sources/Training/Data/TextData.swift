@@ -83,7 +83,7 @@ public struct DataReader: Sendable {
     private func plain(_ bytes: [UInt8], _ path: String) throws -> [TokenSequence] {
         if let at = bytes.firstIndex(of: 0) {
             throw Problem(
-                .malformed, "binary-data", file: path, "is not text: byte \(at) is 0",
+                .malformed, "binary-data", file: path, "is not text: it has a byte of zero",
                 hint: "name a text file, JSON lines (.jsonl) or token ids (.safetensors)", offset: at)
         }
         return TokenSequence.blocks(try ids(bytes, path), length: length)

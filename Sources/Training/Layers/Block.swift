@@ -1,7 +1,7 @@
 /// One block: x₁ = x + o(attention(q, k, v of norm(x))), x₂ = x₁ + down(swiglu(gate, up of norm(x₁))).
 ///
 /// A bottleneck adapter, where there is one, stands behind o or down, before the sum.
-final class Block<T: Real>: Sendable {
+struct Block<T: Real>: Sendable {
     let inputNorm: RMSNorm<T>
     let query: Linear<T>
     let key: Linear<T>
@@ -17,13 +17,6 @@ final class Block<T: Real>: Sendable {
     let rotary: RotaryTable<T>
     /// The position of a sequence's first row: prefixes come before it.
     let offset: Int
-
-    init(_ parts: BlockParts<T>) {
-        (inputNorm, query, key, value) = (parts.inputNorm, parts.query, parts.key, parts.value)
-        (attention, output, outputBottleneck) = (parts.attention, parts.output, parts.outputBottleneck)
-        (mlpNorm, gate, up, down) = (parts.mlpNorm, parts.gate, parts.up, parts.down)
-        (downBottleneck, rotary, offset) = (parts.downBottleneck, parts.rotary, parts.offset)
-    }
 
     /// Whether anything before the attention's output is trained.
     private var trainsProjections: Bool {
@@ -153,22 +146,4 @@ final class Block<T: Real>: Sendable {
         if let dv { value.backward(dv, saved.value, addingTo: dn, pass) }
         if let dn { inputNorm.backward(dn, saved.inputNorm, addingTo: needsInput ? dx : nil, pass) }
     }
-}
-
-/// What a block is made of.
-struct BlockParts<T: Real> {
-    var inputNorm: RMSNorm<T>
-    var query: Linear<T>
-    var key: Linear<T>
-    var value: Linear<T>
-    var attention: Attention<T>
-    var output: Linear<T>
-    var outputBottleneck: Bottleneck<T>?
-    var mlpNorm: RMSNorm<T>
-    var gate: Linear<T>
-    var up: Linear<T>
-    var down: Linear<T>
-    var downBottleneck: Bottleneck<T>?
-    var rotary: RotaryTable<T>
-    var offset: Int
 }
