@@ -41,12 +41,13 @@ public struct Batch: Sendable {
 
     /// The same for the bytes of a file.
     public init(_ bytes: [UInt8], adapters: [AdapterOperand], _ options: GenerationOptions) throws(Problem) {
-        requests = try JSONLines.parse(bytes).map { (entry) throws(Problem) in
+        requests = try JSONLines.split(bytes).map { (entry) throws(Problem) in
+            let value = try JSONLines.value(entry)
             do throws(Problem) {
-                return try Self.request(entry.line, entry.value, adapters, options)
+                return try Self.request(entry.number, value, adapters, options)
             } catch {
                 var copy = error
-                copy.message = "line \(entry.line): \(error.message)"
+                copy.message = "line \(entry.number): \(error.message)"
                 throw copy
             }
         }

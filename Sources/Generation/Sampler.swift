@@ -1,5 +1,6 @@
 import Glibc
 import Problems
+import Tensors
 
 /// How the next token is chosen.
 public struct Sampling: Sendable, Equatable {
@@ -98,11 +99,7 @@ public struct Sampler: Sendable {
 
     /// A number from 0 up to 1, which is not reached (splitmix64).
     private mutating func uniform() -> Double {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        z ^= z >> 31
-        return Double(z >> 11) * 0x1p-53
+        state &+= SplitMix64.step
+        return SplitMix64.fraction(SplitMix64.mix(state))
     }
 }

@@ -2,6 +2,7 @@ import Files
 import Problems
 import Safetensors
 import StrictJSON
+import Tensors
 import Tokenization
 
 /// Sequences of ids from a file: text, safetensors, or JSON lines.
@@ -41,19 +42,12 @@ public struct TokenFile: Sendable {
             throw Problem(
                 .malformed, "no-tokens", "has no tensor of ids", hint: "call it \(names.joined(separator: " or "))")
         }
-        let sizes: [DType: Int] = [.i64: 8, .u64: 8, .i32: 4, .u32: 4, .i16: 2, .u16: 2, .u8: 1]
-        guard let size = sizes[tensor.dtype], (1...2).contains(tensor.shape.count), !tensor.shape.contains(0) else {
+        let fits = (1...2).contains(tensor.shape.count) && !tensor.shape.contains(0)
+        // What is negative or far too large is outside of every vocabulary, and is refused there.
+        guard fits, let ids = TensorValues.integers(try file.read(tensor), tensor.dtype) else {
             throw Problem(
                 .malformed, "bad-tokens", tensor: tensor.name,
                 "is \(tensor.dtype.rawValue) \(tensor.shape), but whole numbers of one or two dimensions were needed")
-        }
-        let bytes = try file.read(tensor)
-        var ids: [Int] = []
-        ids.reserveCapacity(tensor.elementCount)
-        for start in stride(from: 0, to: bytes.count, by: size) {
-            let bits = (0..<size).reduce(UInt64(0)) { $0 | UInt64(bytes[start + $1]) << (8 * UInt64($1)) }
-            // What is negative or far too large is outside of every vocabulary, and is refused there.
-            ids.append(Int(clamping: bits))
         }
         let width = tensor.shape.last ?? 1
         return stride(from: 0, to: ids.count, by: width).map { Array(ids[$0..<$0 + width]) }
@@ -61,7 +55,8 @@ public struct TokenFile: Sendable {
 
     private static func lines(_ bytes: [UInt8], _ tokenizer: any Tokenizer) throws(Problem) -> [[Int]] {
         var result: [[Int]] = []
-        for (number, value) in try JSONLines.parse(bytes) {
+        for line in JSONLines.split(bytes) {
+            let value = try JSONLines.value(line)
             if let text = value.object?["text"]?.string {
                 result.append(try tokenizer.encode(Array(text.utf8)))
                 continue
@@ -72,29 +67,9 @@ public struct TokenFile: Sendable {
             guard let ids, ids.count == items?.count else {
                 throw Problem(
                     .malformed, "bad-tokens",
-                    "line \(number) is neither an array of ids, nor an object with 'ids' or 'text'")
+                    "line \(line.number) is neither an array of ids, nor an object with 'ids' or 'text'")
             }
             result.append(ids)
-        }
-        return result
-    }
-}
-
-/// JSON documents, one a line.
-enum JSONLines {
-    /// Each document with the number of its line; empty lines are left out.
-    static func parse(_ bytes: [UInt8]) throws(Problem) -> [(line: Int, value: JSONValue)] {
-        var result: [(line: Int, value: JSONValue)] = []
-        for (at, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
-            guard line.contains(where: { $0 > 0x20 }) else { continue }
-            do throws(Problem) {
-                result.append((at + 1, try JSONValue.parse(Array(line))))
-            } catch {
-                var copy = error
-                copy.message = "line \(at + 1) \(error.message)"
-                copy.offset = error.offset.map { $0 + line.startIndex }
-                throw copy
-            }
         }
         return result
     }

@@ -181,7 +181,7 @@ struct OutputDocuments {
         for input in plan.inputs {
             guard let directory = input.adapter.folder else { continue }
             for entry in try directory.entries() where entry.kind == .file && entry.size <= Self.largest {
-                guard Self.isTokenizer(entry.name) else { continue }
+                guard TokenizerFiles.contains(entry.name) else { continue }
                 files[entry.name] = try directory.source(entry.name).readAll(limit: Self.largest)
                 notes.append(
                     Problem(
@@ -192,20 +192,14 @@ struct OutputDocuments {
         return notes
     }
 
-    private static func isTokenizer(_ name: String) -> Bool {
-        name.hasPrefix("tokenizer") || name.hasPrefix("chat_template")
-            || ["special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"].contains(name)
-    }
-
     // MARK: Index
 
     /// The base's index as it is where it still holds, else a new one in the form that transformers writes.
     private func index() throws(Problem) -> [UInt8] {
-        var map: [(String, JSONValue)] = []
-        for shard in plan.shards { map += shard.tensors.map { ($0.name, .string(shard.name)) } }
-        if let index = plan.base.index, index.totalSize == plan.dataSize, index.weightMap.count == map.count,
+        let places = plan.shards.flatMap { shard in shard.tensors.map { (tensor: $0.name, file: shard.name) } }
+        if let index = plan.base.index, index.totalSize == plan.dataSize, index.weightMap.count == places.count,
             plan.keepsShards, let directory = plan.base.directory,
-            map.allSatisfy({ entry in plan.base.lookup(entry.0) != nil })
+            places.allSatisfy({ plan.base.lookup($0.tensor) != nil })
         {
             return try directory.source(index.name).readAll(limit: Self.largest)
         }
@@ -215,9 +209,7 @@ struct OutputDocuments {
             let count = plan.shards.flatMap(\.tensors).reduce(0) { $0 + $1.shape.reduce(1, *) }
             metadata["total_parameters"] = .number(JSONNumber(text: String(count)))
         }
-        map.sort { Array($0.0.utf8).lexicographicallyPrecedes(Array($1.0.utf8)) }
-        let document = JSONObject([("metadata", .object(metadata)), ("weight_map", .object(JSONObject(map)))])
-        return Array((JSONValue.object(document).encoded(indent: 2) + "\n").utf8)
+        return ShardIndex.encoded(metadata: metadata, places: places)
     }
 }
 

@@ -139,3 +139,17 @@ private struct IndexParser: ~Copyable {
             hint: "download the index again", offset: place)
     }
 }
+
+extension ShardIndex {
+    /// An index as a file: where each tensor is, sorted by the bytes of the names.
+    ///
+    /// - Parameters:
+    ///   - metadata: `total_size` and whatever else there is.
+    ///   - places: tensors with the names of their files.
+    public static func encoded(metadata: JSONObject, places: [(tensor: String, file: String)]) -> [UInt8] {
+        let sorted = places.sorted { Array($0.tensor.utf8).lexicographicallyPrecedes(Array($1.tensor.utf8)) }
+        let map = JSONObject(sorted.map { ($0.tensor, .string($0.file)) })
+        let document = JSONObject([("metadata", .object(metadata)), ("weight_map", .object(map))])
+        return Array((JSONValue.object(document).encoded(indent: 2) + "\n").utf8)
+    }
+}

@@ -59,6 +59,24 @@ public enum TensorValues {
         }
     }
 
+    /// The elements of `bytes` as whole numbers; `nil` if `dtype` is no type of those.
+    ///
+    /// A number beyond `Int` becomes the largest.
+    public static func integers(_ bytes: [UInt8], _ dtype: DType) -> [Int]? {
+        let isSigned: Bool
+        switch dtype {
+        case .i8, .i16, .i32, .i64: isSigned = true
+        case .u8, .u16, .u32, .u64: isSigned = false
+        default: return nil
+        }
+        let size = dtype.bits / 8
+        let shift = UInt64(64 - dtype.bits)
+        return stride(from: 0, to: bytes.count, by: size).map { start in
+            let bits = (0..<size).reduce(UInt64(0)) { $0 | UInt64(bytes[start + $1]) << (8 * UInt64($1)) }
+            return isSigned ? Int(Int64(bitPattern: bits << shift) >> Int64(shift)) : Int(clamping: bits)
+        }
+    }
+
     private static func unsupported(_ dtype: DType) -> Problem {
         Problem(.incompatible, "bad-dtype", "\(dtype.rawValue) is no floating-point type that can be computed with")
     }

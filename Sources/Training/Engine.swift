@@ -171,9 +171,6 @@ final class Engine: Sendable {
             }
         }
     }
-
-    /// Bytes that threads hold for what is kept on the way.
-    var workingBytes: Int { workers.reduce(0) { $0 + $1.arena.byteCount } }
 }
 
 /// Numbers from 0, each given out once.

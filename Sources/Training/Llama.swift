@@ -73,7 +73,7 @@ package final class Llama<T: Real>: Sendable {
     ///
     /// - Parameters:
     ///   - ids: those of all sequences, one after the other (n).
-    ///   - targets: the id that should follow each, or `Head.ignored` (n).
+    ///   - targets: the id that should follow each, or `TokenSequence.ignored` (n).
     ///   - frozen: `frozen` of all sequences (n × `frozenWidth`), where there is a frozen part.
     ///   - bottom: the first block that is trained now, for gradual unfreezing; nothing below it gets a gradient.
     func loss(

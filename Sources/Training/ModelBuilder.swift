@@ -85,10 +85,9 @@ struct ModelBuilder<T: Real> {
         let (gate, up) = (try linear(path, "mlp.gate_proj", layer), try linear(path, "mlp.up_proj", layer))
         let down = try linear(path, "mlp.down_proj", layer)
         return Block(
-            BlockParts(
-                inputNorm: inputNorm, query: query, key: key, value: value, attention: attention, output: output,
-                outputBottleneck: outputBottleneck, mlpNorm: mlpNorm, gate: gate, up: up, down: down,
-                downBottleneck: bottleneck(path, "output_adapters", layer), rotary: rotary, offset: prefixLength))
+            inputNorm: inputNorm, query: query, key: key, value: value, attention: attention, output: output,
+            outputBottleneck: outputBottleneck, mlpNorm: mlpNorm, gate: gate, up: up, down: down,
+            downBottleneck: bottleneck(path, "output_adapters", layer), rotary: rotary, offset: prefixLength)
     }
 
     private mutating func norm(_ path: String, _ module: String, _ layer: Int) throws -> RMSNorm<T> {

@@ -31,7 +31,7 @@ public final class Pretrainer {
         truncates: Bool, options: TrainingOptions
     ) throws {
         let file = try InputFile(path: configPath)
-        let bytes = try file.read(at: 0, count: min(file.size, 1 << 24))
+        let bytes = try file.readAll(limit: 1 << 24)
         let value: JSONValue
         do throws(Problem) { value = try JSONValue.parse(bytes) } catch { throw error.at(file: configPath) }
         guard let object = value.object else {
@@ -49,7 +49,7 @@ public final class Pretrainer {
         let folder = try Directory(path: parentPath(of: configPath))
         let source =
             try folder.entries().contains { $0.name == "tokenizer.json" } ? folder.source("tokenizer.json") : nil
-        tokenizer = try source.map { try $0.read(at: 0, count: $0.size) }
+        tokenizer = try source.map { try $0.readAll(limit: TokenizerLoader.sizeLimit) }
         let loaded = try TokenizerLoader.load(folder, vocabularySize: config.vocabulary, path: configPath)
         let reader = DataReader(config: config, length: length, truncates: truncates) { () throws(Problem) in loaded }
         var data = try reader.read(dataPath)

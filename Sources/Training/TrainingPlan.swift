@@ -1,6 +1,7 @@
 import Glibc
 import Models
 import Problems
+import Tensors
 
 /// What is trained, and how: everything else of the base is frozen.
 public struct TrainingPlan: Sendable, Equatable {
@@ -112,12 +113,12 @@ struct SeededNumbers: RandomNumberGenerator {
     }
 
     mutating func next() -> UInt64 {
-        defer { state &+= 0x9e37_79b9_7f4a_7c15 }
+        defer { state &+= SplitMix64.step }
         return Dropout.mix(state)
     }
 
     /// Evenly between 0 and 1.
-    mutating func fraction() -> Double { Double(next() >> 11) * 0x1p-53 }
+    mutating func fraction() -> Double { SplitMix64.fraction(next()) }
 
     /// With mean 0 and deviation 1 (Box and Muller 1958).
     mutating func normal() -> Double {

@@ -23,7 +23,7 @@ struct GradientTests {
         let vocabulary = model.config.vocabulary
         let ids = (0..<12).map { Int32(($0 * 5 + 3) % vocabulary) }
         var targets = (0..<12).map { Int32(($0 * 7 + 1) % vocabulary) }
-        targets[2] = Head<Double>.ignored
+        targets[2] = TokenSequence.ignored
         model.prepare()
         let segments = Segment.list(counts, keys: [0, 1])
         let pass = Pass(arena: Arena<Double>(), gradients: gradients, dropout: dropout, segments: segments)

@@ -1,5 +1,6 @@
 import Files
 import Problems
+import Tensors
 
 /// A matrix that is too large to hold, given by blocks of rows, as often as they are asked for.
 protocol RowBlocks {
@@ -62,24 +63,16 @@ struct NumberedRandom: Sendable {
 
     /// Numbers for one purpose, by a seed and words that tell the purpose.
     init(seed: UInt64, _ words: String...) {
-        var key = Self.mix(seed &+ 0x9E37_79B9_7F4A_7C15)
+        var key = SplitMix64.mix(seed &+ SplitMix64.step)
         for word in words {
-            for byte in word.utf8 { key = Self.mix(key ^ UInt64(byte)) }
-            key = Self.mix(key ^ 0x100)
+            for byte in word.utf8 { key = SplitMix64.mix(key ^ UInt64(byte)) }
+            key = SplitMix64.mix(key ^ 0x100)
         }
         self.key = key
     }
 
     /// Number `index`, uniform in 0..<1, of 53 bits.
     func unit(_ index: Int) -> Double {
-        Double(Self.mix(key &+ UInt64(index) &* 0x9E37_79B9_7F4A_7C15) >> 11) * 0x1p-53
-    }
-
-    /// The output function of SplitMix64 (Steele, Lea and Flood, 2014).
-    private static func mix(_ value: UInt64) -> UInt64 {
-        var z = value
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+        SplitMix64.fraction(SplitMix64.mix(key &+ UInt64(index) &* SplitMix64.step))
     }
 }

@@ -15,11 +15,8 @@ struct ExampleLines {
 
     func sequences(_ bytes: [UInt8]) throws -> [TokenSequence] {
         var result: [TokenSequence] = []
-        var number = 0
-        for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-            number += 1
-            guard line.contains(where: { ![0x20, 0x09, 0x0d].contains($0) }) else { continue }
-            if let sequence = try sequence(Array(line), number) { result.append(sequence) }
+        for line in JSONLines.split(bytes) {
+            if let sequence = try sequence(try value(line), line.number) { result.append(sequence) }
         }
         return result
     }
@@ -28,13 +25,15 @@ struct ExampleLines {
         Problem(.malformed, "bad-example", file: path, "line \(line) \(what)", hint: hint)
     }
 
-    private func sequence(_ bytes: [UInt8], _ line: Int) throws -> TokenSequence? {
-        let value: JSONValue
+    private func value(_ line: (number: Int, bytes: ArraySlice<UInt8>)) throws(Problem) -> JSONValue {
         do throws(Problem) {
-            value = try JSONValue.parse(bytes)
+            return try JSONLines.value(line)
         } catch {
-            throw bad(line, "is no JSON: \(error.message)")
+            throw Problem(.malformed, "bad-example", file: path, error.message, offset: error.offset)
         }
+    }
+
+    private func sequence(_ value: JSONValue, _ line: Int) throws -> TokenSequence? {
         guard let object = value.object else { throw bad(line, "is no JSON object") }
         if object["input_ids"] != nil || object["ids"] != nil { return try prepared(object, line) }
         if let text = object["text"]?.string {

@@ -1,5 +1,6 @@
 import Problems
 import Safetensors
+import Tensors
 
 /// Token ids that were prepared elsewhere: a safetensors file.
 ///
@@ -92,24 +93,11 @@ struct TokenFile {
     }
 
     private func integers(_ tensor: TensorInfo) throws(Problem) -> [Int] {
-        let widths: [DType: (bytes: Int, signed: Bool)] = [
-            .u8: (1, false), .i8: (1, true), .u16: (2, false), .i16: (2, true), .u32: (4, false), .i32: (4, true),
-            .u64: (8, false), .i64: (8, true),
-        ]
-        guard let (size, isSigned) = widths[tensor.dtype] else {
+        guard let values = TensorValues.integers(try file.read(tensor), tensor.dtype) else {
             throw Problem(
                 .malformed, "bad-dtype", file: file.path, tensor: tensor.name,
                 "is \(tensor.dtype.rawValue), but token ids are integers")
         }
-        let bytes = try file.read(tensor)
-        var result: [Int] = []
-        result.reserveCapacity(tensor.elementCount)
-        for at in 0..<tensor.elementCount {
-            var value: UInt64 = 0
-            for byte in 0..<size { value |= UInt64(bytes[at * size + byte]) << (8 * byte) }
-            let shift = 64 - 8 * size
-            result.append(isSigned ? Int(Int64(bitPattern: value << shift) >> shift) : Int(clamping: value))
-        }
-        return result
+        return values
     }
 }

@@ -7,9 +7,6 @@ final class Head<T: Real>: Sendable {
 
     init(linear: Linear<T>) { self.linear = linear }
 
-    /// The target of a position that does not count.
-    static var ignored: Int32 { -1 }
-
     /// Rows whose logits there are at a time: some 16 MB of them.
     private var height: Int { max(16, (4 << 20) / max(1, linear.weight.value.rows)) }
 
@@ -17,7 +14,7 @@ final class Head<T: Real>: Sendable {
     ///
     /// - Parameters:
     ///   - x: n × hidden.
-    ///   - targets: n ids, or `ignored`.
+    ///   - targets: n ids, or `TokenSequence.ignored`.
     ///   - dx: what comes back is written here (n × hidden), if there is a way back.
     func loss(_ x: Matrix<T>, targets: [Int32], factor: Double, dx: Matrix<T>?, _ pass: Pass<T>) -> Double {
         var sum = 0.0
@@ -43,7 +40,7 @@ final class Head<T: Real>: Sendable {
         let (logits, saved) = linear.forward(x, pass)
         var sum = 0.0
         for (row, target) in targets.enumerated() {
-            guard target != Self.ignored else {
+            guard target != TokenSequence.ignored else {
                 if pass.gradients != nil { logits.rows(row..<row + 1).fill(0) }
                 continue
             }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// What one worker has for one way through the model and back.
 ///
 /// The rows of all matrices of a pass are the positions of its sequences, one after the other, without padding.
@@ -42,13 +44,8 @@ struct Dropout: Sendable {
     let seed: UInt64
     let step: Int
 
-    /// A well-mixed number from `x`: the finalizer of splitmix64 (doi:10.1145/2660193.2660195).
-    static func mix(_ x: UInt64) -> UInt64 {
-        var z = x &+ 0x9e37_79b9_7f4a_7c15
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
+    /// A well-mixed number from `x`.
+    static func mix(_ x: UInt64) -> UInt64 { SplitMix64.mix(x &+ SplitMix64.step) }
 
     /// out = x with each element 0 with `probability`, and divided by what is left of one otherwise.
     ///

@@ -136,7 +136,4 @@ final class Arena<T: Real> {
 
     /// Takes everything back.
     func reset() { (chunk, used) = (0, 0) }
-
-    /// Bytes that it holds.
-    var byteCount: Int { chunks.reduce(0) { $0 + $1.count } * MemoryLayout<T>.stride }
 }

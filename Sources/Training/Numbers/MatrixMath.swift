@@ -69,12 +69,6 @@ extension Matrix {
         }
     }
 
-    /// self = a + b.
-    func setSum(_ a: Matrix, _ b: Matrix) {
-        copy(a)
-        add(b)
-    }
-
     /// Adds `vector` (1 × columns) to each row.
     func addToRows(_ vector: Matrix) {
         precondition(vector.rows == 1 && vector.columns == columns, "a vector of another length")

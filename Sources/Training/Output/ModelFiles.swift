@@ -41,7 +41,7 @@ public struct ModelFiles {
     /// - Parameter metadata: that of each shard.
     public func write(to stage: StagedOutput, metadata: [(key: String, value: String)]) throws -> Int {
         try stage.write("config.json", config)
-        var map: [(String, JSONValue)] = []
+        var places: [(tensor: String, file: String)] = []
         var total = 0
         for shard in shards where !shard.tensors.isEmpty {
             let list = shard.tensors.map { (name: $0.name, dtype: $0.dtype, shape: $0.parameter.shape) }
@@ -53,18 +53,14 @@ public struct ModelFiles {
                 guard let own = shard.tensors.first(where: { $0.name == info.name }) else { continue }
                 let bytes = try TensorValues.rounded(own.parameter.value.values.map { Double($0) }, to: info.dtype)
                 try file.write(bytes, at: header.dataStart + info.begin)
-                map.append((info.name, .string(shard.name)))
+                places.append((info.name, shard.name))
                 total += bytes.count
             }
             try file.finish()
         }
         guard shards.count > 1 else { return total }
-        let index = JSONObject([
-            ("metadata", .object(JSONObject([("total_size", .number(JSONNumber(total)))]))),
-            ("weight_map", .object(JSONObject(map.sorted { $0.0 < $1.0 }))),
-        ])
-        let text = JSONValue.object(index).encoded(indent: 2, asciiOnly: true) + "\n"
-        try stage.write("model.safetensors.index.json", Array(text.utf8))
+        let metadata = JSONObject([("total_size", .number(JSONNumber(total)))])
+        try stage.write("model.safetensors.index.json", ShardIndex.encoded(metadata: metadata, places: places))
         return total
     }
 }

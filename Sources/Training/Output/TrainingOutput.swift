@@ -81,7 +81,7 @@ public struct TrainingOutput {
         var config = Array(((checkpoint.config ?? .null).encoded(indent: 2) + "\n").utf8)
         if let folder = checkpoint.directory {
             let source = try folder.source("config.json")
-            config = try source.read(at: 0, count: source.size)
+            config = try source.readAll(limit: 1 << 28)
             for name in checkpoint.otherFiles where Self.isCarried(name) {
                 let source = try folder.source(name)
                 let file = try stage.create(name, size: source.size)
@@ -105,8 +105,7 @@ public struct TrainingOutput {
 
     /// Files that belong to a model, whatever its weights are.
     private static func isCarried(_ name: String) -> Bool {
-        name.hasPrefix("tokenizer")
-            || ["generation_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"].contains(name)
+        TokenizerFiles.contains(name) || name == "generation_config.json"
     }
 
     private func pack(_ tuned: String, _ threads: Int) throws -> Int {
