@@ -63,6 +63,9 @@ struct ak_kernels {
     void (*rms_back_f32)(const float *, const float *, float, const float *, float *, float *, size_t);
     void (*turn_f32)(float *, const float *, const float *, size_t);
     void (*adamw_f32)(float *, const float *, float *, float *, size_t, struct ak_adamw);
+    void (*small_product_f32)(size_t, size_t, size_t, const float *, ptrdiff_t, ptrdiff_t, const float *, ptrdiff_t, bool,
+                              float *, ptrdiff_t);
+    void (*transpose_f32)(size_t, size_t, const float *, ptrdiff_t, float *, ptrdiff_t);
 };
 
 extern const struct ak_kernels ak_kernels_baseline;

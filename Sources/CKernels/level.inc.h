@@ -27,6 +27,7 @@
 #include "finish.inc.h"
 #include "planes.inc.h"
 #include "train.inc.h"
+#include "small.inc.h"
 
 const struct ak_kernels AK_TABLE = {
     widen_f32, widen_f64, round_f64, nonfinite, update16,    delta_f64, finish,
@@ -35,7 +36,7 @@ const struct ak_kernels AK_TABLE = {
     sift_f64,  balance_f64, agree_f64,  share_f64,
     planes_split, planes_join, zigzag_difference, zigzag_undo, group_gather, group_scatter, joint_split, joint_join, histogram, run_symbols,
     dot_f32, axpy_f32, softmax_f32, softmax_again_f32, softmax_back_f32, swiglu_f32, swiglu_back_f32, rms_f32, rms_back_f32,
-    turn_f32, adamw_f32,
+    turn_f32, adamw_f32, small_product_f32, transpose_f32,
 };
 
 #pragma clang diagnostic pop

@@ -247,3 +247,12 @@ void ak_turn_f32(float *head, const float *cosines, const float *sines, size_t h
 void ak_adamw_f32(float *weight, const float *gradient, float *first, float *second, size_t n, struct ak_adamw step) {
     kernels()->adamw_f32(weight, gradient, first, second, n, step);
 }
+
+void ak_small_product_f32(size_t rows, size_t cols, size_t depth, const float *a, ptrdiff_t a_row, ptrdiff_t a_step,
+                          const float *b, ptrdiff_t ldb, bool adding, float *c, ptrdiff_t ldc) {
+    kernels()->small_product_f32(rows, cols, depth, a, a_row, a_step, b, ldb, adding, c, ldc);
+}
+
+void ak_transpose_f32(size_t rows, size_t cols, const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb) {
+    kernels()->transpose_f32(rows, cols, a, lda, b, ldb);
+}

@@ -74,17 +74,12 @@ package final class Llama<T: Real>: Sendable {
     /// - Parameters:
     ///   - ids: those of all sequences, one after the other (n).
     ///   - targets: the id that should follow each, or `TokenSequence.ignored` (n).
-    ///   - frozen: `frozen` of all sequences (n × `frozenWidth`), where there is a frozen part.
+    ///   - frozen: `frozen` of all sequences (n × `frozenWidth`), where there is a frozen part; they are changed.
     ///   - bottom: the first block that is trained now, for gradual unfreezing; nothing below it gets a gradient.
     func loss(
         ids: [Int32], targets: [Int32], frozen: Matrix<T>?, bottom: Int, factor: Double, _ pass: Pass<T>
     ) -> Double {
-        let input = pass.arena.matrix(ids.count, config.hidden)
-        if let frozen {
-            input.copy(frozen.columns(0..<config.hidden))
-        } else {
-            input.copy(embedding.forward(ids, pass))
-        }
+        let input = frozen?.columns(0..<config.hidden) ?? embedding.forward(ids, pass)
         let projections = keepsProjections ? frozen?.columns(config.hidden..<frozenWidth) : nil
         let (x, saved) = through(input, projections, pass)
         let (n, normSaved) = norm.forward(x, pass)

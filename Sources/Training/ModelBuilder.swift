@@ -65,29 +65,44 @@ struct ModelBuilder<T: Real> {
         return parameter
     }
 
+    /// - Parameter place: the memory that the values are to be in, if there is such.
     private mutating func base(
-        _ name: String, _ shape: [Int], from other: String? = nil, isTrained: Bool, layer: Int? = nil
+        _ name: String, _ shape: [Int], from other: String? = nil, isTrained: Bool, layer: Int? = nil,
+        in place: Matrix<T>? = nil
     ) throws -> Parameter<T> {
-        add(name, shape, try load(other ?? name, shape), isTrained: isTrained, layer: layer)
+        let value = try load(other ?? name, shape)
+        place?.copy(value)
+        return add(name, shape, place ?? value, isTrained: isTrained, layer: layer)
     }
 
     private mutating func block(_ layer: Int, _ rotary: RotaryTable<T>) throws -> Block<T> {
         let path = LlamaNames.layer(layer)
         let inputNorm = try norm(path, "input_layernorm", layer)
-        let (query, key) = (try linear(path, "self_attn.q_proj", layer), try linear(path, "self_attn.k_proj", layer))
-        let value = try linear(path, "self_attn.v_proj", layer)
+        let projections = try joined(path, ["q_proj", "k_proj", "v_proj"].map { "self_attn.\($0)" }, layer)
         let attention = Attention<T>(
             heads: config.heads, keyValueHeads: config.keyValueHeads, size: config.headSize,
             window: config.window(ofLayer: layer), prefix: prefix(layer))
         let output = try linear(path, "self_attn.o_proj", layer)
         let outputBottleneck = bottleneck(path, "attention_adapters", layer)
         let mlpNorm = try norm(path, "post_attention_layernorm", layer)
-        let (gate, up) = (try linear(path, "mlp.gate_proj", layer), try linear(path, "mlp.up_proj", layer))
+        let gateAndUp = try joined(path, ["mlp.gate_proj", "mlp.up_proj"], layer)
         let down = try linear(path, "mlp.down_proj", layer)
         return Block(
-            inputNorm: inputNorm, query: query, key: key, value: value, attention: attention, output: output,
-            outputBottleneck: outputBottleneck, mlpNorm: mlpNorm, gate: gate, up: up, down: down,
+            inputNorm: inputNorm, projections: projections, attention: attention, output: output,
+            outputBottleneck: outputBottleneck, mlpNorm: mlpNorm, gateAndUp: gateAndUp, down: down,
             downBottleneck: bottleneck(path, "output_adapters", layer), rotary: rotary, offset: prefixLength)
+    }
+
+    /// Linear layers whose weights are rows of one matrix.
+    private mutating func joined(_ path: String, _ modules: [String], _ layer: Int) throws -> JoinedLinear<T> {
+        let shapes = modules.map { LlamaNames.shape(of: $0, config) ?? [] }
+        let ranges = JoinedLinear<T>.ranges(shapes.map { $0[0] })
+        let all = Matrix<T>(rows: ranges.last?.upperBound ?? 0, columns: config.hidden)
+        var parts: [Linear<T>] = []
+        for (module, range) in zip(modules, ranges) {
+            parts.append(try linear(path, module, layer, in: all.rows(range)))
+        }
+        return JoinedLinear(parts, weight: all)
     }
 
     private mutating func norm(_ path: String, _ module: String, _ layer: Int) throws -> RMSNorm<T> {
@@ -96,12 +111,14 @@ struct ModelBuilder<T: Real> {
         return RMSNorm(weight: weight, epsilon: config.epsilon)
     }
 
-    private mutating func linear(_ path: String, _ module: String, _ layer: Int) throws -> Linear<T> {
+    private mutating func linear(
+        _ path: String, _ module: String, _ layer: Int, in place: Matrix<T>? = nil
+    ) throws -> Linear<T> {
         let name = "\(path).\(module)"
         let short = TrainingPlan.shortName(module)
         let shape = LlamaNames.shape(of: module, config) ?? []
         let isTrained = trainsWhole(short, layer)
-        let weight = try base("\(name).weight", shape, isTrained: isTrained, layer: layer)
+        let weight = try base("\(name).weight", shape, isTrained: isTrained, layer: layer, in: place)
         var bias: Parameter<T>?
         if LlamaNames.hasBias(module, config) {
             bias = try base("\(name).bias", [shape[0]], isTrained: isTrained, layer: layer)

@@ -299,4 +299,12 @@ struct ak_adamw {
 /// Updates weights and both moments.
 void ak_adamw_f32(float *weight, const float *gradient, float *first, float *second, size_t n, struct ak_adamw step);
 
+/// c (rows x cols) = a * b, or that added to it, for matrices that the caches hold; a(i, k) is at a[i * a_row + k * a_step], rows
+/// of b (depth x cols) and c are `ldb` and `ldc` apart. A sum's order depends on nothing but `depth`.
+void ak_small_product_f32(size_t rows, size_t cols, size_t depth, const float *a, ptrdiff_t a_row, ptrdiff_t a_step,
+                          const float *b, ptrdiff_t ldb, bool adding, float *c, ptrdiff_t ldc);
+
+/// b (cols x rows) = the transpose of a (rows x cols).
+void ak_transpose_f32(size_t rows, size_t cols, const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb);
+
 #endif

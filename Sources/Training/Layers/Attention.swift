@@ -16,8 +16,8 @@ struct Attention<T: Real>: Sendable {
     /// They are not turned, and every query sees them.
     let prefix: (keys: Parameter<T>, values: Parameter<T>)?
 
-    /// Queries of a block.
-    private static var height: Int { 128 }
+    /// Queries of a block: few, so that little is computed of what they don't see.
+    private static var height: Int { 32 }
 
     private var scale: T { T(1 / Double(size).squareRoot()) }
     private var prefixCount: Int { prefix?.keys.value.rows ?? 0 }
@@ -31,34 +31,51 @@ struct Attention<T: Real>: Sendable {
         var logSums: Matrix<T>
     }
 
-    /// One head of one sequence, and some of its queries.
-    private struct Block {
-        /// Rows of queries, as rows of the pass.
+    /// One head of one sequence.
+    private struct Head {
+        let number: Int
+        /// The sequence's rows.
         let rows: Range<Int>
-        /// Rows of keys that they see among them.
-        let keys: Range<Int>
-        let queryColumns: Range<Int>
+        /// Columns of queries and answers.
+        let columns: Range<Int>
+        /// Columns of the keys and values that it looks at.
         let keyColumns: Range<Int>
-        let head: Int
-        /// The first row of the sequence.
-        let start: Int
+
+        /// Its part of queries or answers.
+        func own(_ matrix: Matrix<T>) -> Matrix<T> { matrix.rows(rows).columns(columns) }
+
+        /// Its part of keys or values.
+        func shared(_ matrix: Matrix<T>) -> Matrix<T> { matrix.rows(rows).columns(keyColumns) }
     }
 
-    private func eachBlock(_ segments: [Segment], _ body: (Block) -> Void) {
-        for segment in segments {
+    /// Some queries of a head and the keys that they see among them, as rows of the sequence.
+    private struct Block {
+        let rows: Range<Int>
+        let keys: Range<Int>
+    }
+
+    /// Calls `body` for each head of each sequence; what it takes from the arena is given back.
+    private func eachHead(_ pass: Pass<T>, _ body: (Head) -> Void) {
+        for segment in pass.segments {
             for head in 0..<heads {
+                let mark = pass.arena.mark
                 let shared = head / (heads / keyValueHeads)
-                for first in stride(from: 0, to: segment.count, by: Self.height) {
-                    let end = min(segment.count, first + Self.height)
-                    let seen = window.map { max(0, first + 1 - $0) } ?? 0
-                    body(
-                        Block(
-                            rows: segment.start + first..<segment.start + end,
-                            keys: segment.start + seen..<segment.start + end,
-                            queryColumns: head * size..<(head + 1) * size,
-                            keyColumns: shared * size..<(shared + 1) * size, head: head, start: segment.start))
-                }
+                body(
+                    Head(
+                        number: head, rows: segment.range, columns: head * size..<(head + 1) * size,
+                        keyColumns: shared * size..<(shared + 1) * size))
+                pass.arena.rewind(to: mark)
             }
+        }
+    }
+
+    /// Calls `body` for each block of a head; what it takes from the arena is given back.
+    private func eachBlock(_ head: Head, _ arena: Arena<T>, _ body: (Block) -> Void) {
+        for first in stride(from: 0, to: head.rows.count, by: Self.height) {
+            let mark = arena.mark
+            let end = min(head.rows.count, first + Self.height)
+            body(Block(rows: first..<end, keys: (window.map { max(0, first + 1 - $0) } ?? 0)..<end))
+            arena.rewind(to: mark)
         }
     }
 
@@ -70,23 +87,26 @@ struct Attention<T: Real>: Sendable {
         return start..<row + 1 - block.keys.lowerBound + prefixCount
     }
 
-    /// q · kᵀ of a block (its rows × prefix and keys), not scaled yet.
-    private func scores(_ block: Block, _ queries: Matrix<T>, _ keys: Matrix<T>, _ arena: Arena<T>) -> Matrix<T> {
-        let scores = arena.matrix(block.rows.count, prefixCount + block.keys.count)
-        let q = queries.rows(block.rows).columns(block.queryColumns)
-        let k = keys.rows(block.keys).columns(block.keyColumns)
-        scores.columns(prefixCount..<scores.columns).setProduct(q, k, transposingB: true)
-        if let prefix {
-            let own = prefix.keys.value.columns(block.keyColumns)
-            scores.columns(0..<prefixCount).setProduct(q, own, transposingB: true)
+    /// Products of a block's rows of `x` (n × d) with prefix and keys, or values: rows × prefix and keys.
+    ///
+    /// - Parameters:
+    ///   - turned: keys or values of the head, transposed (d × n).
+    ///   - front: those of the prefix (virtual positions × keyValueHeads · d).
+    private func products(
+        _ block: Block, _ x: Matrix<T>, _ turned: Matrix<T>, _ front: Parameter<T>?, _ head: Head, _ arena: Arena<T>
+    ) -> Matrix<T> {
+        let result = arena.matrix(block.rows.count, prefixCount + block.keys.count)
+        let rows = x.rows(block.rows)
+        result.columns(prefixCount..<result.columns).setSmallProduct(rows, turned.columns(block.keys))
+        if let front {
+            result.columns(0..<prefixCount).setProduct(
+                rows, front.value.columns(head.keyColumns), transposingB: true)
         }
-        return scores
+        return result
     }
 
-    /// Makes a row's scores shares, where `body` does that to those it sees, and zero elsewhere.
-    private func eachRow(
-        _ block: Block, _ scores: Matrix<T>, _ body: (Int, UnsafeMutablePointer<T>, Int) -> Void
-    ) {
+    /// Makes a block's scores shares: by `body` where a query sees the key, zero elsewhere.
+    private func eachRow(_ block: Block, _ scores: Matrix<T>, _ body: (Int, UnsafeMutablePointer<T>, Int) -> Void) {
         for (at, row) in block.rows.enumerated() {
             let seen = columns(block, row)
             let start = unsafe scores.row(at)
@@ -101,89 +121,84 @@ struct Attention<T: Real>: Sendable {
     func forward(
         queries: Matrix<T>, keys: Matrix<T>, values: Matrix<T>, _ pass: Pass<T>
     ) -> (y: Matrix<T>, saved: Saved) {
-        let y = pass.arena.matrix(queries.rows, queries.columns)
-        let logSums = pass.arena.matrix(queries.rows, heads)
-        eachBlock(pass.segments) { block in
-            let mark = pass.arena.mark
-            let shares = scores(block, queries, keys, pass.arena)
-            unsafe eachRow(block, shares) { row, seen, count in
-                unsafe logSums[row, block.head] = T.softmax(seen, count, scale)
+        let arena = pass.arena
+        let y = arena.matrix(queries.rows, queries.columns)
+        let logSums = arena.matrix(queries.rows, heads)
+        eachHead(pass) { head in
+            let (q, turned) = (head.own(queries), arena.transposed(head.shared(keys)))
+            let v = arena.copy(head.shared(values))
+            eachBlock(head, arena) { block in
+                let shares = products(block, q, turned, prefix?.keys, head, arena)
+                unsafe eachRow(block, shares) { row, seen, count in
+                    unsafe logSums[head.rows.lowerBound + row, head.number] = T.softmax(seen, count, scale)
+                }
+                let answer = head.own(y).rows(block.rows)
+                answer.setSmallProduct(shares.columns(prefixCount..<shares.columns), v.rows(block.keys))
+                if let prefix {
+                    let front = prefix.values.value.columns(head.keyColumns)
+                    answer.setProduct(shares.columns(0..<prefixCount), front, adding: true)
+                }
             }
-            let answer = y.rows(block.rows).columns(block.queryColumns)
-            let own = values.rows(block.keys).columns(block.keyColumns)
-            answer.setProduct(shares.columns(prefixCount..<shares.columns), own)
-            if let prefix {
-                let other = prefix.values.value.columns(block.keyColumns)
-                answer.setProduct(shares.columns(0..<prefixCount), other, adding: true)
-            }
-            pass.arena.rewind(to: mark)
         }
         return (y, Saved(queries: queries, keys: keys, values: values, logSums: logSums))
     }
 
-    /// Gradients by queries, keys and values, of their shapes, from dy (n × heads · d); adds those of the prefix.
-    ///
-    /// - Parameter needs: which of them are wanted; the others are nil.
+    /// Writes the gradients by queries, keys and values, those that are wanted, from dy (n × heads · d); adds those of
+    /// the prefix.
     func backward(
-        _ dy: Matrix<T>, _ saved: Saved, needs: (queries: Bool, keys: Bool, values: Bool), _ pass: Pass<T>
-    ) -> (queries: Matrix<T>?, keys: Matrix<T>?, values: Matrix<T>?) {
-        let arena = pass.arena
-        let dq = needs.queries ? arena.matrix(saved.queries.rows, saved.queries.columns) : nil
-        let dk = needs.keys ? arena.zeros(saved.keys.rows, saved.keys.columns) : nil
-        let dv = needs.values ? arena.zeros(saved.values.rows, saved.values.columns) : nil
-        eachBlock(pass.segments) { block in
-            let mark = arena.mark
-            let shares = scores(block, saved.queries, saved.keys, arena)
-            unsafe eachRow(block, shares) { row, seen, count in
-                unsafe T.softmaxAgain(seen, count, scale, saved.logSums[row, block.head])
-            }
-            let own = prefixCount..<shares.columns
-            let dAnswer = dy.rows(block.rows).columns(block.queryColumns)
-            dv?.rows(block.keys).columns(block.keyColumns).setProduct(
-                shares.columns(own), dAnswer, transposingA: true, adding: true)
-            if dq != nil || dk != nil || prefix != nil {
-                let dScores = scoreGradients(block, shares, dAnswer, saved, arena)
-                let q = saved.queries.rows(block.rows).columns(block.queryColumns)
-                let k = saved.keys.rows(block.keys).columns(block.keyColumns)
-                let dQueries = dq?.rows(block.rows).columns(block.queryColumns)
-                dQueries?.setProduct(dScores.columns(own), k)
-                dk?.rows(block.keys).columns(block.keyColumns).setProduct(
-                    dScores.columns(own), q, transposingA: true, adding: true)
-                if let prefix { backward(prefix, block, shares, dScores, dAnswer, q, dQueries, pass) }
-            }
-            arena.rewind(to: mark)
-        }
-        return (dq, dk, dv)
-    }
-
-    /// The gradient by a block's scores, from that by its answers.
-    private func scoreGradients(
-        _ block: Block, _ shares: Matrix<T>, _ dAnswer: Matrix<T>, _ saved: Saved, _ arena: Arena<T>
-    ) -> Matrix<T> {
-        let dScores = arena.matrix(shares.rows, shares.columns)
-        dScores.columns(prefixCount..<shares.columns).setProduct(
-            dAnswer, saved.values.rows(block.keys).columns(block.keyColumns), transposingB: true)
-        if let prefix {
-            dScores.columns(0..<prefixCount).setProduct(
-                dAnswer, prefix.values.value.columns(block.keyColumns), transposingB: true)
-        }
-        for row in 0..<shares.rows { unsafe T.softmaxBack(shares.row(row), dScores.row(row), shares.columns, scale) }
-        return dScores
-    }
-
-    /// What of the way back the prefix has part in.
-    private func backward(
-        _ prefix: (keys: Parameter<T>, values: Parameter<T>), _ block: Block, _ shares: Matrix<T>,
-        _ dShares: Matrix<T>, _ dAnswer: Matrix<T>, _ queries: Matrix<T>, _ dQueries: Matrix<T>?, _ pass: Pass<T>
+        _ dy: Matrix<T>, _ saved: Saved, queries dq: Matrix<T>?, keys dk: Matrix<T>?, values dv: Matrix<T>?,
+        _ pass: Pass<T>
     ) {
+        let arena = pass.arena
+        dk?.fill(0)
+        dv?.fill(0)
+        let needsScores = dq != nil || dk != nil || prefix != nil
+        eachHead(pass) { head in
+            let (q, k) = (arena.copy(head.own(saved.queries)), arena.copy(head.shared(saved.keys)))
+            let (turnedKeys, turnedValues) = (arena.transposed(k), arena.transposed(head.shared(saved.values)))
+            let dAnswers = arena.copy(head.own(dy))
+            eachBlock(head, arena) { block in
+                let shares = products(block, q, turnedKeys, prefix?.keys, head, arena)
+                unsafe eachRow(block, shares) { row, seen, count in
+                    unsafe T.softmaxAgain(
+                        seen, count, scale, saved.logSums[head.rows.lowerBound + row, head.number])
+                }
+                let own = prefixCount..<shares.columns
+                let dAnswer = dAnswers.rows(block.rows)
+                if let dv {
+                    head.shared(dv).rows(block.keys).setSmallProduct(
+                        shares.columns(own), dAnswer, transposingA: true, adding: true)
+                }
+                guard needsScores else { return }
+                let dScores = products(block, dAnswers, turnedValues, prefix?.values, head, arena)
+                for row in 0..<shares.rows {
+                    unsafe T.softmaxBack(shares.row(row), dScores.row(row), shares.columns, scale)
+                }
+                let dQueries = dq.map { head.own($0).rows(block.rows) }
+                dQueries?.setSmallProduct(dScores.columns(own), k.rows(block.keys))
+                if let dk {
+                    head.shared(dk).rows(block.keys).setSmallProduct(
+                        dScores.columns(own), q.rows(block.rows), transposingA: true, adding: true)
+                }
+                backward(head, shares, dScores, dAnswer, q.rows(block.rows), dQueries, pass)
+            }
+        }
+    }
+
+    /// What of a block's way back the prefix has part in.
+    private func backward(
+        _ head: Head, _ shares: Matrix<T>, _ dScores: Matrix<T>, _ dAnswer: Matrix<T>, _ queries: Matrix<T>,
+        _ dQueries: Matrix<T>?, _ pass: Pass<T>
+    ) {
+        guard let prefix else { return }
         let range = 0..<prefixCount
-        dQueries?.setProduct(dShares.columns(range), prefix.keys.value.columns(block.keyColumns), adding: true)
+        dQueries?.setProduct(dScores.columns(range), prefix.keys.value.columns(head.keyColumns), adding: true)
         if let gradient = pass.gradients?[prefix.keys] {
-            gradient.columns(block.keyColumns).setProduct(
-                dShares.columns(range), queries, transposingA: true, adding: true)
+            gradient.columns(head.keyColumns).setProduct(
+                dScores.columns(range), queries, transposingA: true, adding: true)
         }
         if let gradient = pass.gradients?[prefix.values] {
-            gradient.columns(block.keyColumns).setProduct(
+            gradient.columns(head.keyColumns).setProduct(
                 shares.columns(range), dAnswer, transposingA: true, adding: true)
         }
     }

@@ -3,15 +3,13 @@
 /// A bottleneck adapter, where there is one, stands behind o or down, before the sum.
 struct Block<T: Real>: Sendable {
     let inputNorm: RMSNorm<T>
-    let query: Linear<T>
-    let key: Linear<T>
-    let value: Linear<T>
+    /// q, k and v.
+    let projections: JoinedLinear<T>
     let attention: Attention<T>
     let output: Linear<T>
     let outputBottleneck: Bottleneck<T>?
     let mlpNorm: RMSNorm<T>
-    let gate: Linear<T>
-    let up: Linear<T>
+    let gateAndUp: JoinedLinear<T>
     let down: Linear<T>
     let downBottleneck: Bottleneck<T>?
     let rotary: RotaryTable<T>
@@ -20,7 +18,7 @@ struct Block<T: Real>: Sendable {
 
     /// Whether anything before the attention's output is trained.
     private var trainsProjections: Bool {
-        inputNorm.weight.isTrained || query.isTrained || key.isTrained || value.isTrained
+        inputNorm.weight.isTrained || projections.parts.contains(where: \.isTrained)
             || attention.prefix?.keys.isTrained == true
     }
 
@@ -29,68 +27,54 @@ struct Block<T: Real>: Sendable {
 
     /// Whether xWᵀ of q, k and v does not change while training.
     var hasFrozenProjections: Bool {
-        !inputNorm.weight.isTrained && !query.weight.isTrained && !key.weight.isTrained && !value.weight.isTrained
+        !inputNorm.weight.isTrained && !projections.parts.contains(where: \.weight.isTrained)
     }
 
     /// All linear layers with their LoRA, for what has to be done before each step.
-    var linears: [Linear<T>] { [query, key, value, output, gate, up, down] }
+    var linears: [Linear<T>] { projections.parts + [output] + gateAndUp.parts + [down] }
 
     /// What the way back needs.
     struct Saved {
         var inputNorm: RMSNorm<T>.Saved
-        var query: Linear<T>.Saved
-        var key: Linear<T>.Saved
-        var value: Linear<T>.Saved
+        var projections: JoinedLinear<T>.Saved
         var attention: Attention<T>.Saved
         var output: Linear<T>.Saved
         var outputBottleneck: Bottleneck<T>.Saved?
         var mlpNorm: RMSNorm<T>.Saved
-        var gate: Linear<T>.Saved
-        var up: Linear<T>.Saved
-        var gateOut: Matrix<T>
-        var upOut: Matrix<T>
+        var gateAndUp: JoinedLinear<T>.Saved
+        /// What gate and up gave, side by side.
+        var inner: Matrix<T>
         var down: Linear<T>.Saved
         var downBottleneck: Bottleneck<T>.Saved?
     }
 
     /// xWᵀ of q, k and v side by side (n × queries, keys and values), before LoRA, bias and turning.
     func frozenProjections(_ x: Matrix<T>, _ pass: Pass<T>) -> Matrix<T> {
-        let (n, _) = inputNorm.forward(x, pass)
-        let widths = [query, key, value].map(\.weight.value.rows)
-        let all = pass.arena.matrix(x.rows, widths.reduce(0, +))
-        var start = 0
-        for (linear, width) in zip([query, key, value], widths) {
-            all.columns(start..<start + width).setProduct(n, linear.weight.value, transposingB: true)
-            start += width
-        }
-        return all
+        projections.products(inputNorm.forward(x, pass).y, pass)
     }
 
     /// x₂ (n × hidden) from x (n × hidden).
     ///
-    /// - Parameter frozen: `frozenProjections`, where they are known.
+    /// - Parameter frozen: `frozenProjections`, where they are known; they are changed.
     func forward(_ x: Matrix<T>, frozen: Matrix<T>? = nil, _ pass: Pass<T>) -> (y: Matrix<T>, saved: Saved) {
         let (n1, s1) = inputNorm.forward(x, pass)
-        let (qWidth, kWidth) = (query.weight.value.rows, key.weight.value.rows)
-        let (q, sq) = query.forward(n1, frozen: frozen?.columns(0..<qWidth), pass)
-        let (k, sk) = key.forward(n1, frozen: frozen?.columns(qWidth..<qWidth + kWidth), pass)
-        let (v, sv) = value.forward(n1, frozen: frozen?.columns(qWidth + kWidth..<qWidth + 2 * kWidth), pass)
-        rotary.turn(q, segments: pass.segments, offset: offset)
-        rotary.turn(k, segments: pass.segments, offset: offset)
-        let (a, sa) = attention.forward(queries: q, keys: k, values: v, pass)
+        let (all, sp) = projections.forward(n1, frozen: frozen, pass)
+        let parts = projections.split(all)
+        for part in parts[0...1] { rotary.turn(part, segments: pass.segments, offset: offset) }
+        let (a, sa) = attention.forward(queries: parts[0], keys: parts[1], values: parts[2], pass)
         let (o, so) = output.forward(a, addedTo: outputBottleneck == nil ? x : nil, pass)
         let (x1, sob) = sum(o, outputBottleneck, x, pass)
         let (n2, s2) = mlpNorm.forward(x1, pass)
-        let (g, sg) = gate.forward(n2, pass)
-        let (u, su) = up.forward(n2, pass)
-        let h = SwiGLU.forward(gate: g, up: u, pass)
+        let (inner, si) = gateAndUp.forward(n2, pass)
+        let halves = gateAndUp.split(inner)
+        let h = SwiGLU.forward(gate: halves[0], up: halves[1], pass)
         let (d, sd) = down.forward(h, addedTo: downBottleneck == nil ? x1 : nil, pass)
         let (x2, sdb) = sum(d, downBottleneck, x1, pass)
         return (
             x2,
             Saved(
-                inputNorm: s1, query: sq, key: sk, value: sv, attention: sa, output: so, outputBottleneck: sob,
-                mlpNorm: s2, gate: sg, up: su, gateOut: g, upOut: u, down: sd, downBottleneck: sdb)
+                inputNorm: s1, projections: sp, attention: sa, output: so, outputBottleneck: sob, mlpNorm: s2,
+                gateAndUp: si, inner: inner, down: sd, downBottleneck: sdb)
         )
     }
 
@@ -111,17 +95,15 @@ struct Block<T: Real>: Sendable {
     }
 
     private func backwardMLP(_ dx: Matrix<T>, _ saved: Saved, needsInput: Bool, _ pass: Pass<T>) {
-        var dd = dx
-        if let downBottleneck, let kept = saved.downBottleneck { dd = downBottleneck.backward(dx, kept, pass) }
-        let needsHidden =
-            needsInput || gate.isTrained || up.isTrained || mlpNorm.weight.isTrained
-        let dh = needsHidden ? pass.arena.zeros(dx.rows, saved.gateOut.columns) : nil
-        down.backward(dd, saved.down, addingTo: dh, pass)
-        guard let dh else { return }
-        let (dg, du) = SwiGLU.backward(dh, gate: saved.gateOut, up: saved.upOut, pass)
-        let dn = needsInput || mlpNorm.weight.isTrained ? pass.arena.zeros(dx.rows, dx.columns) : nil
-        gate.backward(dg, saved.gate, addingTo: dn, pass)
-        up.backward(du, saved.up, addingTo: dn, pass)
+        var d = dx
+        if let downBottleneck, let kept = saved.downBottleneck { d = downBottleneck.backward(dx, kept, pass) }
+        let needsNorm = needsInput || mlpNorm.weight.isTrained
+        let needs = gateAndUp.parts.map { needsNorm || $0.isTrained }
+        guard let dh = down.backward(d, saved.down, needsInput: needs.contains(true), pass) else { return }
+        let dInner = pass.arena.matrix(saved.inner.rows, saved.inner.columns)
+        let (halves, dHalves) = (gateAndUp.split(saved.inner), gateAndUp.split(dInner))
+        SwiGLU.backward(dh, gate: halves[0], up: halves[1], into: (dHalves[0], dHalves[1]))
+        let dn = gateAndUp.backward(dInner, saved.gateAndUp, needs: needs, needsInput: needsNorm, pass)
         if let dn { mlpNorm.backward(dn, saved.mlpNorm, addingTo: needsInput ? dx : nil, pass) }
     }
 
@@ -129,21 +111,14 @@ struct Block<T: Real>: Sendable {
         var d = dx
         if let outputBottleneck, let kept = saved.outputBottleneck { d = outputBottleneck.backward(dx, kept, pass) }
         let goesOn = needsInput || trainsProjections
-        let da = goesOn ? pass.arena.zeros(dx.rows, saved.attention.queries.columns) : nil
-        output.backward(d, saved.output, addingTo: da, pass)
-        guard let da else { return }
+        guard let da = output.backward(d, saved.output, needsInput: goesOn, pass) else { return }
         let needsNorm = needsInput || inputNorm.weight.isTrained
-        let needs = (
-            queries: needsNorm || query.isTrained, keys: needsNorm || key.isTrained,
-            values: needsNorm || value.isTrained
-        )
-        let (dq, dk, dv) = attention.backward(da, saved.attention, needs: needs, pass)
-        if let dq { rotary.turn(dq, segments: pass.segments, offset: offset, back: true) }
-        if let dk { rotary.turn(dk, segments: pass.segments, offset: offset, back: true) }
-        let dn = needsNorm ? pass.arena.zeros(dx.rows, dx.columns) : nil
-        if let dq { query.backward(dq, saved.query, addingTo: dn, pass) }
-        if let dk { key.backward(dk, saved.key, addingTo: dn, pass) }
-        if let dv { value.backward(dv, saved.value, addingTo: dn, pass) }
+        let needs = projections.parts.map { needsNorm || $0.isTrained }
+        let dAll = pass.arena.matrix(dx.rows, projections.weight.rows)
+        let parts = zip(projections.split(dAll), needs).map { $1 ? $0 : nil }
+        attention.backward(da, saved.attention, queries: parts[0], keys: parts[1], values: parts[2], pass)
+        for case let part? in parts[0...1] { rotary.turn(part, segments: pass.segments, offset: offset, back: true) }
+        let dn = projections.backward(dAll, saved.projections, needs: needs, needsInput: needsNorm, pass)
         if let dn { inputNorm.backward(dn, saved.inputNorm, addingTo: needsInput ? dx : nil, pass) }
     }
 }

@@ -29,12 +29,12 @@ final class Bottleneck<T: Real>: Sendable {
 
     /// Adds the gradients of D, c, U and b; returns dx (n × hidden) from dy (n × hidden).
     func backward(_ dy: Matrix<T>, _ saved: Saved, _ pass: Pass<T>) -> Matrix<T> {
-        let dx = pass.arena.matrix(dy.rows, dy.columns)
-        dx.copy(dy)
-        let dactive = pass.arena.zeros(saved.inner.rows, saved.inner.columns)
-        up.backward(dy, saved.up, addingTo: dactive, pass)
-        let (dinner, _) = SwiGLU.backward(dactive, gate: saved.inner, up: saved.ones, pass)
-        down.backward(dinner, saved.down, addingTo: dx, pass)
+        guard let dactive = up.backward(dy, saved.up, needsInput: true, pass) else { return dy }
+        let dinner = pass.arena.matrix(dactive.rows, dactive.columns)
+        let dones = pass.arena.matrix(dactive.rows, dactive.columns)
+        SwiGLU.backward(dactive, gate: saved.inner, up: saved.ones, into: (dinner, dones))
+        guard let dx = down.backward(dinner, saved.down, needsInput: true, pass) else { return dy }
+        dx.add(dy)
         return dx
     }
 }

@@ -52,9 +52,8 @@ final class Head<T: Real>: Sendable {
             logits[row, Int(target)] -= 1
             logits.rows(row..<row + 1).scale(T(factor))
         }
-        if pass.gradients != nil {
-            dx?.fill(0)
-            linear.backward(logits, saved, addingTo: dx, pass)
+        if pass.gradients != nil, let back = linear.backward(logits, saved, needsInput: dx != nil, pass) {
+            dx?.copy(back)
         }
         return sum
     }

@@ -22,37 +22,44 @@ final class Linear<T: Real>: Sendable {
 
     /// y (n × out) = xWᵀ + b, and what LoRA adds, from x (n × in).
     ///
-    /// - Parameters:
-    ///   - frozen: xWᵀ, where it is known already (n × out).
-    ///   - residual: what is added to y besides (n × out).
-    func forward(
-        _ x: Matrix<T>, frozen: Matrix<T>? = nil, addedTo residual: Matrix<T>? = nil, _ pass: Pass<T>
-    ) -> (y: Matrix<T>, saved: Saved) {
+    /// - Parameter residual: what is added to y besides (n × out).
+    func forward(_ x: Matrix<T>, addedTo residual: Matrix<T>? = nil, _ pass: Pass<T>) -> (y: Matrix<T>, saved: Saved) {
         let y = pass.arena.matrix(x.rows, weight.value.rows)
         // A product onto the residual saves two ways through memory; DoRA multiplies the product alone.
         let isOnto = residual != nil && update?.isDoRA != true
-        if let frozen {
-            y.copy(frozen)
-        } else {
-            if isOnto, let residual { y.copy(residual) }
-            y.setProduct(x, weight.value, transposingB: true, adding: isOnto)
-        }
-        let saved = update?.forward(x, y, weight: weight.value, pass)
-        if let bias { y.addToRows(bias.value) }
-        if let residual, !isOnto || frozen != nil { y.add(residual) }
-        return (y, Saved(input: x, update: saved))
+        if isOnto, let residual { y.copy(residual) }
+        y.setProduct(x, weight.value, transposingB: true, adding: isOnto)
+        let saved = finish(y, x, pass)
+        if let residual, !isOnto { y.add(residual) }
+        return (y, saved)
     }
 
-    /// Adds the gradients of what is trained, and to dx (n × in), unless it is nil, what comes back, from dy (n × out).
-    func backward(_ dy: Matrix<T>, _ saved: Saved, addingTo dx: Matrix<T>?, _ pass: Pass<T>) {
+    /// Adds to y (n × out), which holds xWᵀ, what LoRA adds, and b.
+    func finish(_ y: Matrix<T>, _ x: Matrix<T>, _ pass: Pass<T>) -> Saved {
+        let saved = update?.forward(x, y, weight: weight.value, pass)
+        if let bias { y.addToRows(bias.value) }
+        return Saved(input: x, update: saved)
+    }
+
+    /// Adds the gradients of what is trained; returns dx (n × in), if it is needed, from dy (n × out).
+    func backward(_ dy: Matrix<T>, _ saved: Saved, needsInput: Bool, _ pass: Pass<T>) -> Matrix<T>? {
+        let dx = needsInput ? pass.arena.matrix(dy.rows, weight.value.columns) : nil
+        // LoRA adds to dx first; where there is none, the product need not add to anything.
+        if update != nil { dx?.fill(0) }
+        let inner = backwardOwn(dy, saved, addingTo: dx, pass)
+        dx?.setProduct(inner ?? dy, weight.value, adding: update != nil)
+        return dx
+    }
+
+    /// Adds the gradients of what is trained, and to dx (n × in), unless it is nil, what comes back by LoRA.
+    ///
+    /// - Returns: what is to be multiplied by W for the rest of dx (n × out), unless it is dy.
+    func backwardOwn(_ dy: Matrix<T>, _ saved: Saved, addingTo dx: Matrix<T>?, _ pass: Pass<T>) -> Matrix<T>? {
         if let bias, let gradient = pass.gradients?[bias] { gradient.addSumOfRows(dy) }
         if let gradient = pass.gradients?[weight] {
             gradient.setProduct(dy, saved.input, transposingA: true, adding: true)
         }
-        var inner = dy
-        if let update, let kept = saved.update {
-            inner = update.backward(dy, kept, weight: weight.value, dx: dx, pass)
-        }
-        dx?.setProduct(inner, weight.value, adding: true)
+        guard let update, let kept = saved.update else { return nil }
+        return update.backward(dy, kept, weight: weight.value, dx: dx, pass)
     }
 }

@@ -95,10 +95,10 @@ final class LowRankUpdate<T: Real>: Sendable {
 
     /// Adds the gradients of A, B and m, and to dx (n × in) what comes back by them, from dy (n × out).
     ///
-    /// - Returns: what is to be multiplied by W for the rest of dx: dy, or with DoRA f ∘ dy.
+    /// - Returns: what is to be multiplied by W for the rest of dx, unless it is dy: with DoRA f ∘ dy.
     func backward(
         _ dy: Matrix<T>, _ saved: Saved, weight: Matrix<T>, dx: Matrix<T>?, _ pass: Pass<T>
-    ) -> Matrix<T> {
+    ) -> Matrix<T>? {
         let arena = pass.arena
         let dropping = dropout > 0 ? pass.dropout : nil
         var inner = dy
@@ -119,10 +119,10 @@ final class LowRankUpdate<T: Real>: Sendable {
         if let gradient = pass.gradients?[down] {
             gradient.setProduct(dlow, saved.input, transposingA: true, adding: true)
         }
-        guard let dx else { return inner }
+        guard let dx else { return nil }
         guard let dropping else {
             dx.setProduct(dlow, down.value, adding: true)
-            return inner
+            return isDoRA ? inner : nil
         }
         let dropped = arena.matrix(dx.rows, dx.columns)
         dropped.setProduct(dlow, down.value)
@@ -135,6 +135,6 @@ final class LowRankUpdate<T: Real>: Sendable {
         let masked = arena.matrix(dx.rows, dx.columns)
         dropping.apply(dropped, into: masked, probability: dropout, module: number, segments: pass.segments)
         dx.add(masked)
-        return isDoRA ? dy : inner
+        return nil
     }
 }

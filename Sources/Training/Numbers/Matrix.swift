@@ -128,6 +128,23 @@ final class Arena<T: Real> {
         return matrix
     }
 
+    /// A copy of `matrix` whose rows lie side by side.
+    func copy(_ matrix: Matrix<T>) -> Matrix<T> {
+        let copy = self.matrix(matrix.rows, matrix.columns)
+        copy.copy(matrix)
+        return copy
+    }
+
+    /// The transpose of `matrix`.
+    ///
+    /// Its rows don't follow each other by a power of two, for that would put them all into a few lines of the cache.
+    func transposed(_ matrix: Matrix<T>) -> Matrix<T> {
+        let padded = (matrix.rows + 15) / 16 * 16 + 16
+        let result = self.matrix(matrix.columns, padded).columns(0..<matrix.rows)
+        result.setTransposed(matrix)
+        return result
+    }
+
     /// Where it is now, for `rewind`.
     var mark: (chunk: Int, used: Int) { (chunk, used) }
 

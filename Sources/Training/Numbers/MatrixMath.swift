@@ -20,6 +20,27 @@ extension Matrix {
             adding ? 1 : 0, base, stride)
     }
 
+    /// self = op(a) · b, or that added to it, for matrices that the caches hold.
+    ///
+    /// - Parameters:
+    ///   - a: rows × depth, or depth × rows if it is transposed.
+    ///   - b: depth × columns.
+    func setSmallProduct(_ a: Matrix, _ b: Matrix, transposingA: Bool = false, adding: Bool = false) {
+        precondition((transposingA ? a.columns : a.rows) == rows && b.columns == columns, "a product of other shape")
+        precondition((transposingA ? a.rows : a.columns) == b.rows, "factors that do not fit")
+        guard count > 0 else { return }
+        unsafe T.smallProduct(
+            rows, columns, b.rows, a.base, transposingA ? 1 : a.stride, transposingA ? a.stride : 1, b.base, b.stride,
+            adding, base, stride)
+    }
+
+    /// self = otherᵀ.
+    func setTransposed(_ other: Matrix) {
+        precondition(rows == other.columns && columns == other.rows, "a matrix of another shape")
+        guard count > 0 else { return }
+        unsafe T.transpose(other.rows, other.columns, other.base, other.stride, base, stride)
+    }
+
     /// Calls `body` for each run of elements that lie side by side in `self` and all of `others`.
     private func eachRun(_ others: [Matrix] = [], _ body: (Int, Int) -> Void) {
         precondition(others.allSatisfy { $0.rows == rows && $0.columns == columns }, "matrices of other shapes")

@@ -7,6 +7,14 @@ package protocol Real: BinaryFloatingPoint, BitwiseCopyable, Sendable {
         _ m: Int, _ n: Int, _ k: Int, _ alpha: Self, _ a: UnsafePointer<Self>, _ aStride: Int, _ aTransposed: Bool,
         _ b: UnsafePointer<Self>, _ bStride: Int, _ bTransposed: Bool, _ beta: Self, _ c: UnsafeMutablePointer<Self>,
         _ cStride: Int)
+    /// C (m × n) = A · B or, if `adding`, C + A · B, for matrices that the caches hold; A's element (i, k) is at
+    /// i · aRow + k · aStep, and B (k × n) lies row by row.
+    static func smallProduct(
+        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Self>, _ aRow: Int, _ aStep: Int, _ b: UnsafePointer<Self>,
+        _ bStride: Int, _ adding: Bool, _ c: UnsafeMutablePointer<Self>, _ cStride: Int)
+    /// B (n × m) = Aᵀ.
+    static func transpose(
+        _ m: Int, _ n: Int, _ a: UnsafePointer<Self>, _ aStride: Int, _ b: UnsafeMutablePointer<Self>, _ bStride: Int)
     /// Σ x·y.
     static func dot(_ x: UnsafePointer<Self>, _ y: UnsafePointer<Self>, _ n: Int) -> Self
     /// y += factor · x.

@@ -14,6 +14,28 @@ extension Double: Real {
             blasint(cStride))
     }
 
+    package static func smallProduct(
+        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Double>, _ aRow: Int, _ aStep: Int,
+        _ b: UnsafePointer<Double>, _ bStride: Int, _ adding: Bool, _ c: UnsafeMutablePointer<Double>, _ cStride: Int
+    ) {
+        for i in 0..<m {
+            for j in 0..<n {
+                var sum = unsafe adding ? c[i * cStride + j] : 0
+                for step in 0..<k { unsafe sum += a[i * aRow + step * aStep] * b[step * bStride + j] }
+                unsafe c[i * cStride + j] = sum
+            }
+        }
+    }
+
+    package static func transpose(
+        _ m: Int, _ n: Int, _ a: UnsafePointer<Double>, _ aStride: Int, _ b: UnsafeMutablePointer<Double>,
+        _ bStride: Int
+    ) {
+        for i in 0..<m {
+            for j in 0..<n { unsafe b[j * bStride + i] = a[i * aStride + j] }
+        }
+    }
+
     package static func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ n: Int) -> Double {
         var sum = 0.0
         for i in 0..<n { unsafe sum += x[i] * y[i] }

@@ -14,6 +14,19 @@ extension Float: Real {
             blasint(cStride))
     }
 
+    package static func smallProduct(
+        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aRow: Int, _ aStep: Int, _ b: UnsafePointer<Float>,
+        _ bStride: Int, _ adding: Bool, _ c: UnsafeMutablePointer<Float>, _ cStride: Int
+    ) {
+        unsafe ak_small_product_f32(m, n, k, a, aRow, aStep, b, bStride, adding, c, cStride)
+    }
+
+    package static func transpose(
+        _ m: Int, _ n: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafeMutablePointer<Float>, _ bStride: Int
+    ) {
+        unsafe ak_transpose_f32(m, n, a, aStride, b, bStride)
+    }
+
     package static func dot(_ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ n: Int) -> Float {
         unsafe ak_dot_f32(x, y, n)
     }
