@@ -18,17 +18,27 @@ public enum StandardStreams {
         var buffer = [UInt8](repeating: 0, count: piece)
         var done = 0
         while true {
-            try checkInterrupted()
-            let count = unsafe buffer.withUnsafeMutableBytes { target in
-                System.retrying { unsafe Glibc.read(STDIN_FILENO, target.baseAddress, target.count) }
-            }
-            guard count >= 0 else { throw SystemErrors.problem(-count, "read", "standard input") }
+            let count = try readInput(into: &buffer)
             if count == 0 { return spool }
             try spool.write(Array(buffer[..<count]), at: done)
             done += count
             spool.grew(to: done)
             try check(spool)
         }
+    }
+
+    /// Waits for some bytes of standard input, and returns how many have come; none at its end.
+    ///
+    /// - Throws: `interrupted` if a signal comes meanwhile, or came before.
+    static func readInput(into buffer: inout [UInt8]) throws(Problem) -> Int {
+        // Any thread may be the one that a signal interrupts, so this one has to look by itself.
+        var ready = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+        repeat { try checkInterrupted() } while unsafe poll(&ready, 1, 100) == 0 || ready.revents == 0
+        let count = unsafe buffer.withUnsafeMutableBytes { target in
+            System.retrying { unsafe Glibc.read(STDIN_FILENO, target.baseAddress, target.count) }
+        }
+        guard count >= 0 else { throw SystemErrors.problem(-count, "read", "standard input") }
+        return count
     }
 
     /// Writes `count` bytes of a file to standard output.
@@ -55,6 +65,39 @@ public enum StandardStreams {
                 throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write to", "standard output")
             }
             done += count
+        }
+    }
+}
+
+/// Standard input line by line, as somebody types it.
+public struct InputLines {
+    private var pending: [UInt8] = []
+
+    /// Begins with what comes next.
+    public init() {}
+
+    /// The next line, without what ends it; `nil` at the end of input.
+    ///
+    /// - Throws: `interrupted` if a signal comes while it waits; what was typed of the line is gone then.
+    public mutating func next() throws(Problem) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            if let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+                defer { pending.removeFirst(end + 1) }
+                return String(decoding: pending[..<end], as: UTF8.self)
+            }
+            let count: Int
+            do throws(Problem) {
+                count = try StandardStreams.readInput(into: &buffer)
+            } catch {
+                pending = []
+                throw error
+            }
+            guard count > 0 else {
+                defer { pending = [] }
+                return pending.isEmpty ? nil : String(decoding: pending, as: UTF8.self)
+            }
+            pending += buffer[..<count]
         }
     }
 }

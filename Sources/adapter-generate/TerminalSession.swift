@@ -15,13 +15,23 @@ struct TerminalSession {
         terminal.print("A line is continued; /help lists commands, /quit ends.")
         // Made now, so that a base that cannot be used is known before anything is typed.
         _ = try session.decoder()
+        var lines = InputLines()
         while true {
             terminal.write("> ")
             try terminal.flush()
-            guard let line = readLine() else {
-                // Ctrl-C at the prompt ends the session, as Ctrl-D does.
+            let line: String?
+            do throws(Problem) {
+                line = try lines.next()
+            } catch {
                 terminal.print()
-                try checkInterrupted()
+                // Ctrl-C takes back what was typed, as shells have it.
+                guard error.kind == .interrupted, ak_signal_seen() == SIGINT else { throw error }
+                ak_signal_forget()
+                terminal.note("/quit or Ctrl-D ends the session")
+                continue
+            }
+            guard let line else {
+                terminal.print()
                 return 0
             }
             do {
