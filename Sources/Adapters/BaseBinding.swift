@@ -43,15 +43,9 @@ public enum BaseBinding {
         guard let base = inputs.base else { return }
         for (at, entry) in inputs.entries.enumerated() {
             guard let adapter = entry.adapter, let binding = try adapter.binding() else { continue }
-            let found = try problems(binding, adapter, base, threads, progress)
-            inputs.add(
-                found.map { problem in
-                    guard allowed.contains(problem.code) else { return problem }
-                    var lowered = problem
-                    lowered.severity = .warning
-                    lowered.hint = nil
-                    return lowered
-                }, to: at)
+            let found = try problems(
+                binding, of: adapter.path, base, allowed: allowed, threads: threads, progress: progress)
+            inputs.add(found, to: at)
         }
     }
 
@@ -64,8 +58,24 @@ public enum BaseBinding {
         }
     }
 
-    private static func problems(
-        _ binding: Binding, _ adapter: Adapter, _ base: Checkpoint, _ threads: Int,
+    /// What of `base` differs from what the adapter at `path` is bound to.
+    ///
+    /// - Parameter allowed: codes of errors that count as warnings.
+    package static func problems(
+        _ binding: Binding, of path: String, _ base: Checkpoint, allowed: Set<String>, threads: Int,
+        progress: @escaping @Sendable (Int) -> Void = { _ in }
+    ) throws(Problem) -> [Problem] {
+        try differences(binding, path, base, threads, progress).map { problem in
+            guard allowed.contains(problem.code) else { return problem }
+            var lowered = problem
+            lowered.severity = .warning
+            lowered.hint = nil
+            return lowered
+        }
+    }
+
+    private static func differences(
+        _ binding: Binding, _ adapter: String, _ base: Checkpoint, _ threads: Int,
         _ progress: @escaping @Sendable (Int) -> Void
     ) throws(Problem) -> [Problem] {
         var result: [Problem] = []
@@ -96,10 +106,10 @@ public enum BaseBinding {
     }
 
     private static func problem(
-        _ code: String, _ file: String, _ tensor: String?, _ what: String, _ adapter: Adapter
+        _ code: String, _ file: String, _ tensor: String?, _ what: String, _ adapter: String
     ) -> Problem {
         Problem(
-            .incompatible, code, file: file, tensor: tensor, "\(what) '\(adapter.path)' is bound",
+            .incompatible, code, file: file, tensor: tensor, "\(what) '\(adapter)' is bound",
             hint: "use the base that it was made for; --allow \(code) uses this one all the same")
     }
 

@@ -22,8 +22,12 @@ package enum StoredBinding {
         return JSONValue.object(object).encoded()
     }
 
-    /// Reads it back.
-    static func read(_ text: String, file: String) throws(Problem) -> Binding {
+    /// The binding in the metadata of a tensor file, if there is one.
+    package static func read(_ file: SafetensorsFile) throws(Problem) -> Binding? {
+        try file.header.metadataValue(key).map { (text) throws(Problem) in try read(text, file: file.path) }
+    }
+
+    private static func read(_ text: String, file: String) throws(Problem) -> Binding {
         let bad = Problem(
             .malformed, "bad-binding", file: file, "has unreadable metadata '\(key)'",
             hint: "the file is damaged, or something else wrote it")
@@ -42,7 +46,6 @@ extension Adapter {
     /// What the adapter is bound to: by its archive, or by its own file.
     public func binding() throws(Problem) -> Binding? {
         if let bound = archive?.binding { return bound }
-        guard let text = file.header.metadataValue(StoredBinding.key) else { return nil }
-        return try StoredBinding.read(text, file: file.path)
+        return try StoredBinding.read(file)
     }
 }

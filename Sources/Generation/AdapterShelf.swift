@@ -92,29 +92,47 @@ public final class AdapterShelf {
     /// Reads an adapter that is not known yet; it is not in use.
     public func load(_ path: String) throws(ProblemList) {
         guard known[path] == nil else { return }
-        do throws(Problem) {
-            if let folder = try Self.folder(path), let found = try Bottleneck(folder, config) {
-                known[path] = .bottleneck(found)
-                return
-            }
-            let adapter = try Adapter(path: path)
-            if adapter.config.type == PrefixTuning.type {
-                known[path] = .prefix(try PrefixTuning(adapter, config))
-                return
-            }
-        } catch {
-            throw Self.list(error)
+        if let (kind, binding) = try hooked(path) {
+            if let binding { try check(binding, path) }
+            known[path] = kind
+            return
         }
         let id = try model.attach(path: path, weight: 0, allowing: allowed)
         known[path] = .served(id)
         notes += model.attachments.first { $0.id == id }?.notes ?? []
     }
 
+    private func check(_ binding: Binding, _ path: String) throws(ProblemList) {
+        let found: [Problem]
+        do throws(Problem) {
+            found = try BaseBinding.problems(
+                binding, of: path, model.checkpoint, allowed: allowed, threads: threads)
+        } catch {
+            throw Self.list(error)
+        }
+        if ProblemList(found).hasErrors { throw ProblemList(found) }
+        notes += found
+    }
+
+    /// An adapter that changes no weights, and what it is bound to; `nil` if it is of another kind.
+    private func hooked(_ path: String) throws(ProblemList) -> (kind: Kind, binding: Binding?)? {
+        do throws(Problem) {
+            if let (folder, archive) = try Self.folder(path), let found = try Bottleneck(folder, config) {
+                return (.bottleneck(found), archive?.binding ?? found.binding)
+            }
+            let adapter = try Adapter(path: path)
+            guard adapter.config.type == PrefixTuning.type else { return nil }
+            return (.prefix(try PrefixTuning(adapter, config)), try adapter.binding())
+        } catch {
+            throw Self.list(error)
+        }
+    }
+
     /// What lies at `path`, if it is a directory or an archive of one.
-    private static func folder(_ path: String) throws(Problem) -> (any Folder)? {
-        if Directory.kind(of: path) == .directory { return try Directory(path: path) }
+    private static func folder(_ path: String) throws(Problem) -> (folder: any Folder, archive: Archive?)? {
+        if Directory.kind(of: path) == .directory { return (try Directory(path: path), nil) }
         guard let archive = try Archive.openIfArchive(path: path), !archive.isFile else { return nil }
-        return archive.folder()
+        return (archive.folder(), archive)
     }
 
     /// A prefix has no weight but all or nothing, and stands alone.

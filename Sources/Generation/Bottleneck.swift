@@ -1,3 +1,5 @@
+import Adapters
+import Archives
 import Files
 import Glibc
 import Models
@@ -12,6 +14,8 @@ import Tensors
 public struct Bottleneck: BlockHooks {
     /// What its outputs are multiplied by, besides its own scaling.
     let weight: Double
+    /// What its file binds it to.
+    let binding: Binding?
     private let content: Content
 
     /// What the file has, shared by all weights.
@@ -84,15 +88,15 @@ public struct Bottleneck: BlockHooks {
             output: try reader.layers(BottleneckFiles.outputPlace), activation: activation, scaling: factor,
             seesResidual: own[BottleneckFiles.seesResidual]?.bool ?? false, hidden: config.hidden)
         try reader.requireAllUsed()
+        binding = try StoredBinding.read(reader.file)
     }
 
-    private init(_ content: Content, weight: Double) {
-        self.content = content
-        self.weight = weight
+    private init(_ content: Content, _ binding: Binding?, weight: Double) {
+        (self.content, self.binding, self.weight) = (content, binding, weight)
     }
 
     /// The same adapter with another weight.
-    func weighted(_ weight: Double) -> Bottleneck { Bottleneck(content, weight: weight) }
+    func weighted(_ weight: Double) -> Bottleneck { Bottleneck(content, binding, weight: weight) }
 
     private static func equal(_ a: JSONValue, _ b: JSONValue) -> Bool {
         if let a = a.number, let b = b.number { return a.double == b.double }
@@ -146,7 +150,7 @@ public struct Bottleneck: BlockHooks {
 
     /// Reads the tensors, and knows which were used.
     private final class Reader {
-        private let file: SafetensorsFile
+        let file: SafetensorsFile
         private let config: LlamaConfig
         private let name: String
         private var used: Set<String> = []

@@ -35,7 +35,9 @@ public struct TrainingHistory: Sendable, Equatable {
     public var losses: [Double] = []
     /// Steps and losses on the held-out text.
     public var validations: [Look] = []
-    /// Loss on the base's own text before.
+    /// Losses on some of the training text and on the base's own before.
+    public var trainingBefore: Double?
+    /// See above.
     public var retainedBefore: Double?
     /// The best look; its values are kept.
     public var best: Look?
@@ -49,6 +51,16 @@ public struct TrainingHistory: Sendable, Equatable {
         /// The mean loss, in nats.
         public var loss: Double
     }
+}
+
+/// The mean losses of a model on the texts of a run, in nats.
+public struct TextLosses: Sendable, Equatable {
+    /// On some of the training text; see `Trainer.sampleCount`.
+    public var training: Double
+    /// On the held-out text, if there is any.
+    public var validation: Double?
+    /// On the base's own text, if there is any.
+    public var retained: Double?
 }
 
 /// Trains a model on text.
@@ -123,16 +135,25 @@ public final class Trainer {
         return factor
     }
 
-    /// The mean loss on the held-out text; `nil` without any.
-    public func validationLoss() throws(Problem) -> Double? { try loss(ranges.validation) }
-    /// The mean loss on the base's own text; `nil` without any.
-    public func retainedLoss() throws(Problem) -> Double? { try loss(ranges.retained) }
-    /// The mean loss on the training text.
-    public func trainingLoss() throws(Problem) -> Double { try loss(ranges.training) ?? 0 }
+    /// Sequences of the training text whose loss is measured before and after.
+    public static let sampleCount = 64
 
-    private func loss(_ range: Range<Int>) throws(Problem) -> Double? {
-        guard !range.isEmpty else { return nil }
-        let sums = try engine.losses(Array(range))
+    /// The losses of the model as it is now.
+    public func losses() throws(Problem) -> TextLosses {
+        TextLosses(
+            training: try trainingLoss(), validation: try loss(Array(ranges.validation)),
+            retained: try loss(Array(ranges.retained)))
+    }
+
+    /// The mean loss on training text: all of it, or `sampleCount` sequences at even distances.
+    private func trainingLoss() throws(Problem) -> Double {
+        let (all, wanted) = (ranges.training.count, min(ranges.training.count, Self.sampleCount))
+        return try loss((0..<wanted).map { $0 * all / wanted }) ?? 0
+    }
+
+    private func loss(_ sequences: [Int]) throws(Problem) -> Double? {
+        guard !sequences.isEmpty else { return nil }
+        let sums = try engine.losses(sequences)
         return sums.loss / Double(max(1, sums.targets))
     }
 
@@ -144,7 +165,10 @@ public final class Trainer {
 
     /// Looks at texts before the first step; or at what a run that was stopped did not come to look at.
     public func begin(_ report: (TrainingEvent) throws -> Void) throws {
-        if done == 0, history.retainedBefore == nil { history.retainedBefore = try retainedLoss() }
+        if done == 0, history.trainingBefore == nil {
+            history.trainingBefore = try trainingLoss()
+            history.retainedBefore = try loss(Array(ranges.retained))
+        }
         if isTimeToLook, history.validations.last?.step != done { try look(report) }
     }
 
@@ -219,6 +243,9 @@ public final class Trainer {
         done % (options.validateEvery ?? order.stepsPerEpoch) == 0 || done == steps
     }
 
+    /// The first block that the whole run comes to train.
+    public var lastBottom: Int { bottom(at: max(0, steps - 1)) }
+
     /// Whether there is no step left to take.
     public var isFinished: Bool {
         done >= steps || options.patience.map { history.looksSinceBest >= $0 } ?? false
@@ -233,7 +260,7 @@ public final class Trainer {
     }
 
     private func look(_ report: (TrainingEvent) throws -> Void) throws {
-        guard let loss = try validationLoss() else { return }
+        guard let loss = try loss(Array(ranges.validation)) else { return }
         let isBest = history.best.map { loss < $0.loss } ?? true
         history.validations.append(TrainingHistory.Look(step: done, loss: loss))
         if isBest {

@@ -39,6 +39,7 @@ public struct TrainingCheckpoint {
             state["best_step"] = .number(JSONNumber(best.step))
             state["best_loss"] = .string(Self.hexadecimal(best.loss))
         }
+        if let before = history.trainingBefore { state["training_before"] = .string(Self.hexadecimal(before)) }
         if let before = history.retainedBefore { state["retained_before"] = .string(Self.hexadecimal(before)) }
         let metadata = [
             (key: "adapterkit.schema", value: Self.schema), (key: "adapterkit.version", value: "1"),
@@ -101,6 +102,7 @@ public struct TrainingCheckpoint {
         let number = { (key: String) in
             state[key]?.string.flatMap { UInt64($0, radix: 16) }.map { Double(bitPattern: $0) }
         }
+        history.trainingBefore = number("training_before")
         history.retainedBefore = number("retained_before")
         history.looksSinceBest = state["looks_since_best"]?.number?.int ?? 0
         if let step = state["best_step"]?.number?.int, let loss = number("best_loss") {

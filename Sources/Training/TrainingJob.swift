@@ -51,7 +51,9 @@ public final class TrainingJob {
             return try base.load(name, shape, as: Float.self)
         }
         let model = try builder.build(positions: length)
-        let start = try request.start.map { try StartValues(model, path: $0) }
+        let start = try request.start.map {
+            try StartValues(model, path: $0, base: base.checkpoint, threads: request.options.threads)
+        }
         try start?.load()
         trainer = try Trainer(model, request.options, data: data, validation: validation, retained: retained)
         record = TrainingRecord(
@@ -164,11 +166,12 @@ public final class TrainingJob {
         return problem
     }
 
-    /// What the base's own text loses afterwards; `nil` without any.
-    public func retainedLoss() throws -> Double? { try trainer.retainedLoss() }
-
-    /// Completes the record, once training is done.
-    public func finishRecord(retainedAfter: Double?) { record.finish(trainer, retainedAfter: retainedAfter) }
+    /// Completes the record with the losses of the model as it is now; returns them.
+    func finishRecord() throws(Problem) -> TextLosses {
+        let losses = try trainer.losses()
+        record.finish(trainer, after: losses)
+        return losses
+    }
 
     /// Removes the checkpoint, which nobody needs once the output is there.
     public func removeCheckpoint() throws {

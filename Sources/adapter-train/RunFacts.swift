@@ -1,4 +1,5 @@
 import Console
+import Problems
 import Training
 
 /// What is trained, on what and with which costs; and what came out.
@@ -31,8 +32,9 @@ struct RunFacts {
         lines.append(
             (
                 "course",
-                "\(Humane.count(job.trainer.steps, "step")) of \(job.request.options.batch * job.request.options.accumulate) "
-                    + "sequences, \(Humane.significant(job.trainer.epochs, digits: 3)) times through the text"
+                "\(Humane.count(job.trainer.steps, "step")) of "
+                    + "\(Humane.count(job.request.options.batch * job.request.options.accumulate, "sequence")), "
+                    + "\(Humane.significant(job.trainer.epochs, digits: 3)) times through the text"
             ))
         for (name, value) in lines { terminal.print(name.padded(to: 11) + value) }
     }
@@ -46,7 +48,9 @@ struct RunFacts {
 
     private var what: String {
         let layers = Self.ranges(plan.layers)
-        let place = plan.layers.count == job.base.config.layers ? "all layers" : "layers \(layers)"
+        let place =
+            plan.layers.count == job.base.config.layers
+            ? "all layers" : "\(plan.layers.count == 1 ? "layer" : "layers") \(layers)"
         switch plan.method {
         case .lora:
             let kind = (plan.usesMagnitude ? "DoRA" : "LoRA") + (plan.usesRankStabilization ? ", rank-stabilised," : "")
@@ -94,33 +98,49 @@ struct RunFacts {
         return parts.joined(separator: "; ")
     }
 
+    /// Tells of options that will not do what they seem to.
+    func warn(on terminal: Terminal) {
+        let (layers, bottom) = (job.base.config.layers, job.trainer.lastBottom)
+        guard let every = job.request.options.unfreezeEvery, bottom > plan.layers.first ?? 0 else { return }
+        let which = Self.ranges(Array(bottom..<layers))
+        terminal.report(
+            Problem(
+                .warning, .usage, "never-unfrozen",
+                "only \(bottom == layers - 1 ? "layer" : "layers") \(which) will be trained: the one below would begin with "
+                    + "step \(Humane.count((layers - bottom) * every + 1)), but there are \(Humane.count(job.trainer.steps))",
+                hint: "lower --unfreeze-every, or train for more steps"))
+    }
+
     // MARK: After
+
+    /// Tells of a training that came to nothing.
+    func warnAfter(on terminal: Terminal) {
+        guard job.request.options.patience != nil, history.best?.step == 0 else { return }
+        terminal.report(
+            Problem(
+                .warning, .incompatible, "no-progress",
+                "the held-out loss was best before the first step, so the output changes nothing",
+                hint: "try a lower --learning-rate, or more --patience"))
+    }
 
     func show(_ result: RunResult, on terminal: Terminal) {
         if job.trainer.stoppedEarly, let best = history.best {
             terminal.print(
                 "stopped early, after step \(job.trainer.done): the held-out loss was best after step \(best.step)")
         }
-        if let first = history.losses.first, let last = history.losses.last {
-            var table = Table(columns: [("loss (nats)", .left), ("before", .right), ("after", .right)])
-            table.add(["training text", Self.loss(first), Self.loss(last)])
-            if let before = history.validations.first, let after = validationAfter {
-                table.add(["held-out text", Self.loss(before.loss), Self.loss(after)])
-            }
-            if let before = history.retainedBefore, let after = result.retainedAfter {
-                table.add(["base's own text", Self.loss(before), Self.loss(after)])
-            }
-            terminal.print(table)
-        }
+        var table = Table(columns: [("loss (nats)", .left), ("before", .right), ("after", .right)])
+        let isSample = job.data.sequences.count > Trainer.sampleCount
+        let rows = [
+            ("training text" + (isSample ? ", some of it" : ""), history.trainingBefore, result.losses.training),
+            ("held-out text", history.validations.first?.loss, result.losses.validation),
+            ("base's own text", history.retainedBefore, result.losses.retained),
+        ]
+        for case (let text, let before?, let after?) in rows { table.add([text, Self.loss(before), Self.loss(after)]) }
+        terminal.print(table)
         let speed = Humane.count(Int(Double(result.tokens) / max(1e-9, result.trained)))
         terminal.print(
             "\(escaped(job.request.output)): \(Humane.bytes(result.bytes)) in \(Humane.duration(result.seconds)); "
                 + "\(speed) tokens/s, \(Humane.bytes(result.peakBytes)) of memory at most")
-    }
-
-    private var validationAfter: Double? {
-        guard history.validations.count > 1 else { return nil }
-        return job.request.options.patience == nil ? history.validations.last?.loss : history.best?.loss
     }
 
     // MARK: JSON
@@ -147,10 +167,12 @@ struct RunFacts {
         [
             ("steps_done", .int(job.trainer.done)), ("stopped_early", .bool(job.trainer.stoppedEarly)),
             ("first_loss", .optional(history.losses.first)), ("last_loss", .optional(history.losses.last)),
+            ("training_before", .optional(history.trainingBefore)), ("training_after", .double(result.losses.training)),
             ("validation_before", .optional(history.validations.first?.loss)),
-            ("validation_after", .optional(validationAfter)),
+            ("validation_after", .optional(result.losses.validation)),
             ("best_step", .optional(history.best?.step)), ("best_validation", .optional(history.best?.loss)),
-            ("retained_before", .optional(history.retainedBefore)), ("retained_after", .optional(result.retainedAfter)),
+            ("retained_before", .optional(history.retainedBefore)),
+            ("retained_after", .optional(result.losses.retained)),
             ("bytes", .int(result.bytes)), ("tokens_seen", .int(result.tokens)),
             ("training_seconds", .double(result.trained)), ("seconds", .double(result.seconds)),
             ("tokens_per_second", .double(Double(result.tokens) / max(1e-9, result.trained))),

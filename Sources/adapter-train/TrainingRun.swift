@@ -32,7 +32,9 @@ struct TrainingRun {
         reading.finish()
         let facts = RunFacts(job)
         if let gradients { return try write(job, to: gradients, facts) }
-        if !terminal.json { facts.show(on: terminal) }
+        if !terminal.json, !terminal.quiet { facts.show(on: terminal) }
+        facts.warn(on: terminal)
+        try terminal.flush()
         guard writes else {
             if terminal.json { terminal.print(json: facts.document(result: nil)) }
             return 0
@@ -62,11 +64,15 @@ struct TrainingRun {
             case .validation(let step, let loss, let isBest):
                 guard !terminal.json, !terminal.quiet else { break }
                 progress.clear()
-                let own = job.trainer.history.losses.suffix(20)
-                let recent = own.isEmpty ? "" : "training \(RunFacts.loss(own.reduce(0, +) / Double(own.count)))  "
+                let own = job.trainer.history.losses.suffix(10)
+                let recent =
+                    own.isEmpty
+                    ? ""
+                    : "; \(RunFacts.loss(own.reduce(0, +) / Double(own.count))) in training, last \(own.count) steps"
                 terminal.print(
-                    "step \(Humane.count(step)): \(recent)held-out \(RunFacts.loss(loss))"
-                        + (step > 0 && !isBest ? " (no better)" : ""))
+                    "step \(Humane.count(step)): held-out \(RunFacts.loss(loss))"
+                        + (step > 0 && !isBest ? " (no better)" : "") + recent)
+                try terminal.flush()
             case .checkpoint: break
             }
         }
@@ -77,17 +83,20 @@ struct TrainingRun {
     private func finish(
         _ job: TrainingJob, _ facts: RunFacts, _ files: SideFiles, trained: Double, started: Double
     ) throws -> Int32 {
-        let after = try job.retainedLoss()
-        job.finishRecord(retainedAfter: after)
-        let bytes = try TrainingOutput(job).write(threads: job.request.options.threads)
+        let (bytes, losses) = try TrainingOutput(job).write(threads: job.request.options.threads)
         try files.finish(job)
         try job.removeCheckpoint()
         let result = RunResult(
-            bytes: bytes, trained: trained, seconds: Clock.now - started, tokens: files.tokens, retainedAfter: after,
+            bytes: bytes, trained: trained, seconds: Clock.now - started, tokens: files.tokens, losses: losses,
             peakBytes: Clock.peakMemory)
         let document = facts.document(result: result)
         try files.writeReport(document)
-        if terminal.json { terminal.print(json: document) } else { facts.show(result, on: terminal) }
+        facts.warnAfter(on: terminal)
+        if terminal.json {
+            terminal.print(json: document)
+        } else if !terminal.quiet {
+            facts.show(result, on: terminal)
+        }
         return 0
     }
 
@@ -111,6 +120,7 @@ struct RunResult {
     let trained: Double
     let seconds: Double
     let tokens: Int
-    let retainedAfter: Double?
+    /// The losses of what is stored.
+    let losses: TextLosses
     let peakBytes: Int
 }

@@ -19,6 +19,8 @@ public struct ExtractRequest: Sendable {
     public var seed: UInt64 = 0
     /// What the config calls the base; its directory's name otherwise.
     public var baseName: String?
+    /// What records call the tuned checkpoint; its directory's name otherwise.
+    public var tunedName: String?
     /// The version of the program, for provenance.
     public var version: String
 

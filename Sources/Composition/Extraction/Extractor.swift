@@ -175,7 +175,7 @@ public struct ExtractWork: Sendable {
         recipe["energy"] = request.truncation.energy.map(ResultConfig.number)
         recipe["ratio"] = request.truncation.ratio.map(ResultConfig.number)
         recipe["seed"] = .number(JSONNumber(text: String(request.seed)))
-        recipe["tuned"] = .string(Origin.name(of: request.tuned))
+        recipe["tuned"] = .string(request.tunedName ?? Origin.name(of: request.tuned))
         return [
             ("adapterkit.base", Origin.identity(of: pair.base)),
             ("adapterkit.method", JSONValue.object(recipe).encoded()), ("adapterkit.version", request.version),

@@ -36,6 +36,14 @@ public struct ModelFiles {
         }
     }
 
+    /// Rounds the values of the model's parameters to what is written of them.
+    func roundValues() throws(Problem) {
+        for tensor in shards.flatMap(\.tensors) where tensor.dtype.bits < 32 {
+            let bytes = try TensorValues.rounded(tensor.parameter.value.values.map { Double($0) }, to: tensor.dtype)
+            tensor.parameter.value.set(try TensorValues.floats(bytes, tensor.dtype))
+        }
+    }
+
     /// Writes all files to `stage`; returns the bytes of the weights.
     ///
     /// - Parameter metadata: that of each shard.

@@ -9,7 +9,8 @@ struct StartValues {
     private let adapter: Adapter
     private var file: SafetensorsFile { adapter.file }
 
-    init(_ model: Llama<Float>, path: String) throws {
+    /// - Parameter base: what is trained on; the adapter must be bound to it, or to nothing.
+    init(_ model: Llama<Float>, path: String, base: Checkpoint, threads: Int) throws {
         self.model = model
         guard model.plan.method == .lora else {
             throw Problem(
@@ -20,6 +21,11 @@ struct StartValues {
         let errors = adapter.problems.filter { $0.severity == .error }
         guard errors.isEmpty else { throw ProblemList(errors) }
         self.adapter = adapter
+        if let binding = try adapter.binding() {
+            var found = try BaseBinding.problems(binding, of: path, base, allowed: [], threads: threads)
+            for at in found.indices { found[at].hint = "go on with the base that the adapter was made for" }
+            if !found.isEmpty { throw ProblemList(found) }
+        }
     }
 
     /// Refuses factors that counted for more or less than they would here: with them the start would be another model.

@@ -25,12 +25,21 @@ public struct TrainingOutput {
             path: request.output, shape: isFile(request) ? .file : .directory, replacing: request.replaces)
     }
 
-    /// Writes everything, whole or not at all; returns its bytes.
+    /// Writes everything, whole or not at all; returns its bytes, and the losses of what is stored.
     ///
     /// - Parameter threads: for packing and extraction.
-    public func write(threads: Int) throws -> Int {
+    public func write(threads: Int) throws -> (bytes: Int, losses: TextLosses) {
         let request = job.request
-        guard job.plan.method == .full else { return try adapter() }
+        guard job.plan.method == .full else {
+            let losses = try job.finishRecord()
+            return (try adapter(), losses)
+        }
+        if request.fullOutput == .adapter {
+            return try ExtractedOutput(job, threads: threads).write { _ = try model(to: $0, []) }
+        }
+        // Losses are to be those of what is stored.
+        try ModelFiles(job.trainer.model, base: job.base.checkpoint, config: [], dtype: request.dtype).roundValues()
+        let losses = try job.finishRecord()
         let metadata = job.record.metadata(version: request.version, binding: nil)
         if request.fullOutput == .model {
             let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
@@ -38,14 +47,13 @@ public struct TrainingOutput {
             try stage.write("training.json", job.record.bytes)
             try checkInterrupted()
             try stage.commit()
-            return bytes
+            return (bytes, losses)
         }
         // The tuned model is needed only meanwhile.
         let scratch = try StagedOutput(scratchBeside: request.output)
         _ = try model(to: scratch, metadata)
-        if request.fullOutput == .archive { try scratch.write("training.json", job.record.bytes) }
-        return request.fullOutput == .archive
-            ? try pack(scratch.stagePath, threads) : try extract(scratch.stagePath, threads)
+        try scratch.write("training.json", job.record.bytes)
+        return (try pack(scratch.stagePath, threads), losses)
     }
 
     private func adapter() throws -> Int {
@@ -118,20 +126,5 @@ public struct TrainingOutput {
         try checkInterrupted()
         try stage.commit()
         return result.size
-    }
-
-    private func extract(_ tuned: String, _ threads: Int) throws -> Int {
-        let request = job.request
-        var extraction = ExtractRequest(base: request.base, tuned: tuned, version: request.version)
-        extraction.truncation.rank = request.extractedRank
-        extraction.baseName = job.baseName
-        extraction.seed = request.options.seed
-        let work = try Extractor(extraction, threads: threads).plan { _ in }
-        let stage = try StagedOutput(path: request.output, shape: .directory, replacing: request.replaces)
-        let result = try work.run(to: stage) { _ in }
-        try stage.write("training.json", job.record.bytes)
-        try checkInterrupted()
-        try stage.commit()
-        return result.bytes
     }
 }

@@ -81,22 +81,24 @@ public struct TrainingRecord {
     }
 
     /// Adds what training gave.
-    public mutating func finish(_ trainer: Trainer, retainedAfter: Double?) {
+    ///
+    /// - Parameter after: the losses of what is stored.
+    mutating func finish(_ trainer: Trainer, after: TextLosses) {
         let history = trainer.history
         let number = { (value: Double) in JSONValue.number(JSONNumber(text: "\(value)")) }
         var result = JSONObject([("steps", .number(JSONNumber(trainer.done)))])
         if let first = history.losses.first { result["first_loss"] = number(first) }
         if let last = history.losses.last { result["last_loss"] = number(last) }
+        if let before = history.trainingBefore { result["training_before"] = number(before) }
+        result["training_after"] = number(after.training)
         if let first = history.validations.first { result["validation_before"] = number(first.loss) }
-        if let last = history.validations.last, history.validations.count > 1 {
-            result["validation_after"] = number(trainer.best == nil ? last.loss : history.best?.loss ?? last.loss)
-        }
+        if let loss = after.validation { result["validation_after"] = number(loss) }
         if let best = history.best {
             result["best_step"] = .number(JSONNumber(best.step))
             result["best_validation"] = number(best.loss)
         }
         if let before = history.retainedBefore { result["retained_before"] = number(before) }
-        if let retainedAfter { result["retained_after"] = number(retainedAfter) }
+        if let loss = after.retained { result["retained_after"] = number(loss) }
         fields["result"] = .object(result)
     }
 
