@@ -63,7 +63,9 @@ struct AdapterLocation {
         folder = directory
         let entries = try directory.entries()
         let names = Set(entries.map(\.name))
-        guard names.contains(Self.tensorName) else { throw try Self.absent(directory, entries) }
+        guard names.contains(Self.tensorName) else {
+            throw try Self.absent(directory, entries, isPacked: archive != nil)
+        }
         guard names.contains(Self.configName) else { throw Self.configAbsent(directory.path) }
         file = try SafetensorsFile(directory.source(Self.tensorName))
         configPath = directory.path(of: Self.configName)
@@ -87,7 +89,9 @@ struct AdapterLocation {
     /// What the `adapters` library calls its files.
     private static let bottleneckNames = ["adapter.safetensors", "pytorch_adapter.bin"]
 
-    private static func absent(_ directory: any Folder, _ entries: [DirectoryEntry]) throws(Problem) -> Problem {
+    private static func absent(
+        _ directory: any Folder, _ entries: [DirectoryEntry], isPacked: Bool
+    ) throws(Problem) -> Problem {
         if entries.contains(where: { $0.name == pickleName }) { return pickle(directory.path(of: pickleName)) }
         if entries.contains(where: { bottleneckNames.contains($0.name) }) {
             return Problem(
@@ -108,6 +112,11 @@ struct AdapterLocation {
                 hint: "name one of them: " + nested.joined(separator: ", "))
         }
         let isModel = entries.contains { $0.name == "config.json" || $0.name == "model.safetensors" }
+        if isModel, isPacked {
+            return Problem(
+                .missing, "no-adapter", file: directory.path, "is an archive of a model, not of an adapter",
+                hint: "unpack it with adapter-unpack (and --base, if it was packed against one)")
+        }
         return Problem(
             .missing, "no-adapter", file: directory.path, "holds no \(tensorName)",
             hint: isModel

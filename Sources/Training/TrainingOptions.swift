@@ -52,8 +52,9 @@ public struct TrainingOptions: Sendable, Equatable {
     /// All that the result depends on, by name, for records and comparisons.
     var fields: [[String]] {
         [
-            ["steps", steps.map(String.init) ?? "-"], ["epochs", "\(epochs)"], ["batch", "\(batch)"],
-            ["accumulate", "\(accumulate)"], ["learning_rate", "\(rate)"], ["schedule", decay.rawValue],
+            ["steps", steps.map(String.init) ?? "-"], ["epochs", steps == nil ? "\(epochs)" : "-"],
+            ["batch", "\(batch)"], ["accumulate", "\(accumulate)"],
+            ["learning_rate", "\(rate)"], ["schedule", decay.rawValue],
             ["warmup", "\(warmup)"], ["weight_decay", "\(weightDecay)"],
             ["betas", "\(betas.first), \(betas.second)"], ["epsilon", "\(epsilon)"], ["clip", "\(clip)"],
             ["seed", "\(seed)"], ["shuffle", "\(shuffles)"], ["threads", "\(threads)"],

@@ -26,7 +26,11 @@ enum TrainOptions {
             help:
                 "lora: the modules that are adapted, by commas: \(TrainingPlan.defaultTargets.joined(separator: ",")) "
                 + "without it; 'linear' for all seven.", group: "What is trained"),
-        Option("rank", short: "r", value: "R", help: "lora: the rank; 8 without it.", group: "What is trained"),
+        Option(
+            "rank", short: "r", value: "R",
+            help:
+                "lora: the rank; 8 without it. full with --save-as adapter: that of the extracted one; 16 without it.",
+            group: "What is trained"),
         Option(
             "alpha", value: "A", help: "lora: updates are scaled by A/R; twice the rank without it.",
             group: "What is trained"),
@@ -82,7 +86,9 @@ enum TrainOptions {
             choices: Schedule.Decay.allCases.map(\.rawValue), group: "Course"),
         Option(
             "warmup", value: "P", help: "The part of all steps in which it rises; 0.03 without it.", group: "Course"),
-        Option("weight-decay", value: "X", help: "AdamW's decay of weights; 0 without it.", group: "Course"),
+        Option(
+            "weight-decay", value: "X", help: "AdamW's decay of matrices, not of norms and biases; 0 without it.",
+            group: "Course"),
         Option("beta1", value: "X", help: "AdamW's beta1; 0.9 without it.", group: "Course"),
         Option("beta2", value: "X", help: "AdamW's beta2; 0.999 without it.", group: "Course"),
         Option("epsilon", value: "X", help: "AdamW's epsilon; 1e-8 without it.", group: "Course"),
@@ -151,7 +157,7 @@ extension TrainingRequest {
         self.init(base: arguments.operands[0], data: data, output: output, version: adapterKitVersion)
         replaces = arguments.flag("force")
         validation = arguments.value("validation")
-        validationShare = try arguments.number("validation-share", in: 0...0.9) ?? 0
+        validationShare = try arguments.number("validation-share", in: 1e-6...0.9) ?? 0
         retained = arguments.value("retain")
         start = arguments.value("from")
         layers = try arguments.value("layers").map { try LayerChoice($0) }
@@ -166,6 +172,24 @@ extension TrainingRequest {
         if let name = arguments.value("save-as"), let choice = FullOutput(rawValue: name) { fullOutput = choice }
         extractedRank = try arguments.int("rank", in: 1...1 << 16) ?? extractedRank
         try checkMethod(arguments)
+        try checkTogether(arguments)
+    }
+
+    /// Refuses options that would silently do nothing without another, or beside it.
+    private func checkTogether(_ arguments: Arguments) throws(Problem) {
+        if options.validateEvery != nil, validation == nil, validationShare == 0 {
+            throw Problem(
+                .usage, "no-validation", "--validate-every needs held-out text to look at",
+                hint: "add --validation FILE or --validation-share 0.1")
+        }
+        if !options.usesCache, arguments.value("cache-limit") != nil {
+            throw Problem(.usage, "two-caches", "--no-cache and --cache-limit exclude each other")
+        }
+        if let plot = arguments.value("plot"), !plot.lowercased().hasSuffix(".svg") {
+            throw Problem(
+                .usage, "bad-plot", "--plot writes SVG, but '\(plot)' is named otherwise",
+                hint: "give a name that ends in .svg")
+        }
     }
 
     private static func plan(_ arguments: Arguments) throws -> TrainingPlan {
@@ -204,7 +228,7 @@ extension TrainingRequest {
         }
         options.batch = try arguments.int("batch", in: 1...1 << 20) ?? options.batch
         options.accumulate = try arguments.int("accumulate", in: 1...1 << 20) ?? options.accumulate
-        options.rate = try arguments.number("learning-rate", in: 0...1e3) ?? options.rate
+        options.rate = try arguments.number("learning-rate", in: 1e-30...1e3) ?? options.rate
         if let name = arguments.value("schedule"), let decay = Schedule.Decay(rawValue: name) { options.decay = decay }
         options.warmup = try arguments.number("warmup", in: 0...1) ?? options.warmup
         options.weightDecay = try arguments.number("weight-decay", in: 0...1e3) ?? options.weightDecay

@@ -65,10 +65,9 @@ struct TrainingRun {
                 guard !terminal.json, !terminal.quiet else { break }
                 progress.clear()
                 let own = job.trainer.history.losses.suffix(10)
+                let mean = RunFacts.loss(own.reduce(0, +) / Double(max(1, own.count)))
                 let recent =
-                    own.isEmpty
-                    ? ""
-                    : "; \(RunFacts.loss(own.reduce(0, +) / Double(own.count))) in training, last \(own.count) steps"
+                    own.isEmpty ? "" : own.count == 1 ? "; last step \(mean)" : "; last \(own.count) steps \(mean)"
                 terminal.print(
                     "step \(Humane.count(step)): held-out \(RunFacts.loss(loss))"
                         + (step > 0 && !isBest ? " (no better)" : "") + recent)

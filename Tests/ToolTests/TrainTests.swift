@@ -27,7 +27,7 @@ import Testing
         #expect(lines[0] == "base       base: llama, 2 layers of 16, 4,304 parameters")
         #expect(
             lines[1]
-                == "trained    LoRA of rank 8 and scale 2.00 on q_proj, k_proj, v_proj, o_proj, up_proj of layers 1")
+                == "trained    LoRA of rank 8 and scale 2.00 on q_proj, k_proj, v_proj, o_proj, up_proj of layer 1")
         #expect(lines[2] == "           1,184 parameters, 27.5% of the base")
         #expect(lines[3] == "optimizer  9.47 kB; training everything would take 34.4 kB")
         #expect(lines[4].hasPrefix("frozen     layer 0 does not change: computed once for each sequence, "))
