@@ -93,6 +93,12 @@ public struct Decoder: Sendable {
         return try head.apply(Array(last.suffix(config.hidden)))
     }
 
+    /// The logits of each of a few `ids`, which follow what is in the cache.
+    func logits(_ ids: [Int], _ cache: inout KeyValueCache) throws(Problem) -> [[Float]] {
+        let all = try head.apply(try hidden(ids[...], &cache))
+        return ids.indices.map { Array(all[$0 * logitCount..<($0 + 1) * logitCount]) }
+    }
+
     /// The logits of all of `ids`, some positions at a time.
     ///
     /// - Parameter body: gets the place of the first position among `ids`, and n × `logitCount` logits.

@@ -13,6 +13,9 @@ public struct GenerationOptions: Sendable {
     public var stops: [String] = []
     /// Whether ids that end a text are tokens like all others.
     public var ignoresEnd = false
+    /// The most tokens that are guessed from the text so far and computed at once; it changes how long a text takes, and
+    /// nothing else.
+    public var lookahead = 3
 
     /// The defaults: 128 tokens, greedy.
     public init() {}
@@ -100,17 +103,29 @@ public struct Generator: Sendable {
         var sampler = Sampler(options.sampling, seed: options.seed)
         var cache = decoder.newCache()
         let started = now()
-        var id = try sampler.choose(decoder.next(prompt, &cache))
-        result.promptSeconds = now() - started
-        while true {
-            let text = try add(id, &result, &stream, options)
-            result.text += text
-            if !text.isEmpty { try emit(text) }
-            if let reason = reason(id, result, stream, cache, options, isCancelled) {
-                result.reason = reason
-                break
+        var lookahead = Lookahead(limit: options.lookahead, prompt)
+        var rows = [try decoder.next(prompt, &cache)]
+        var guesses: [Int] = []
+        making: while true {
+            for (at, logits) in rows.enumerated() {
+                let id = try sampler.choose(logits)
+                if result.ids.isEmpty { result.promptSeconds = now() - started }
+                let text = try add(id, &result, &stream, options)
+                lookahead.add(id)
+                result.text += text
+                if !text.isEmpty { try emit(text) }
+                if let reason = reason(id, result, stream, options, isCancelled) {
+                    result.reason = reason
+                    break making
+                }
+                if at == guesses.count || id != guesses[at] {
+                    lookahead.learn(right: at, of: guesses.count)
+                    cache.removeLast(guesses.count - at)
+                    break
+                }
             }
-            id = try sampler.choose(decoder.next([id], &cache))
+            guesses = lookahead.guess(most: room(result, options) - 1)
+            rows = try decoder.logits(result.ids.suffix(1) + guesses, &cache)
         }
         result.seconds = now() - started - result.promptSeconds
         let rest = stream.finish()
@@ -134,15 +149,21 @@ public struct Generator: Sendable {
         return stream.take(Array(try tokenizer.decode(few, skipsSpecial: true).dropFirst(before.count)))
     }
 
+    /// Tokens that can still be made.
+    private func room(_ result: Generated, _ options: GenerationOptions) -> Int {
+        // The last token made is in no cache yet, and needs no position if nothing follows it.
+        let used = decoder.prefixLength + result.prompt.count + result.ids.count - 1
+        return min(options.maxTokens - result.ids.count, (decoder.config.positions ?? .max) - used)
+    }
+
     /// Why the text ends here, if it does.
     private func reason(
-        _ id: Int, _ result: Generated, _ stream: TextStream, _ cache: KeyValueCache, _ options: GenerationOptions,
-        _ isCancelled: () -> Bool
+        _ id: Int, _ result: Generated, _ stream: TextStream, _ options: GenerationOptions, _ isCancelled: () -> Bool
     ) -> Generated.Reason? {
         if isEnd(id, options) { return .end }
         if stream.isStopped { return .stop }
         if result.ids.count >= options.maxTokens { return .length }
-        if let limit = decoder.config.positions, cache.count >= limit { return .positions }
+        if room(result, options) <= 0 { return .positions }
         return isCancelled() ? .interrupted : nil
     }
 }

@@ -51,6 +51,7 @@ struct Request {
         options.stops = arguments.values("stop")
         guard !options.stops.contains("") else { throw Problem(.usage, "bad-value", "--stop needs a text") }
         options.ignoresEnd = arguments.flag("ignore-eos")
+        options.lookahead = try arguments.int("lookahead", in: 0...64) ?? options.lookahead
         isSeedChosen = seed == nil
         self.options = options
         work = try Self.work(arguments)
@@ -105,7 +106,7 @@ struct Request {
         for (option, with) in only where arguments.isGiven(option) && arguments.value(with) == nil {
             throw Problem(.usage, "bad-option", "--\(option) goes with --\(with) alone")
         }
-        let making = ["max-tokens", "temperature", "top-k", "top-p", "seed", "stop", "ignore-eos"]
+        let making = ["max-tokens", "temperature", "top-k", "top-p", "seed", "stop", "ignore-eos", "lookahead"]
         for instead in ["logits", "perplexity"] where arguments.value(instead) != nil {
             for option in making where arguments.isGiven(option) {
                 throw Problem(

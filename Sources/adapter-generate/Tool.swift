@@ -49,6 +49,11 @@ enum GenerateTool {
             Option("stop", value: "TEXT", repeats: true, help: "End the text where TEXT comes, and leave it out."),
             Option("ignore-eos", help: "Go on when the model ends its text."),
             Option(
+                "lookahead", value: "N",
+                help:
+                    "Guess up to N tokens from the text so far, and check them at once: the text is the same, sooner. "
+                    + "3 without it, 0 for none."),
+            Option(
                 "logits", value: "FILE",
                 help:
                     "Instead of text, write the logits of all positions of the prompt as safetensors: 'logits' and 'ids'.",

@@ -1,7 +1,7 @@
 import Adapters
 import Fixtures
 import Foundation
-import Generation
+@testable import Generation
 import Problems
 import Testing
 import Tokenization
@@ -48,6 +48,50 @@ import Tokenization
         #expect(cut.reason == .interrupted && cut.ids == Array(ids[..<4]))
         #expect(code { _ = try generator(shelf(scratch)).run([], options()) } == "empty-prompt")
         #expect(try generator(shelf(scratch)).run([1], options(0)).ids == [])
+    }
+
+    /// However many tokens are guessed, and however the next is chosen, the text is the same.
+    @Test func guessesChangeNothing() throws {
+        var random = SeededRandom(test: "guessesChangeNothing")
+        let scratch = try Scratch()
+        let maker = try generator(shelf(scratch))
+        for _ in 0..<20 {
+            // Few different tokens, so that much of it has been there before.
+            let prompt = (0..<Int.random(in: 1...20, using: &random)).map { _ in Int.random(in: 0..<3, using: &random) }
+            let wanted = options(Int.random(in: 1...70, using: &random)) {
+                $0.sampling = Sampling(temperature: Bool.random(using: &random) ? 0 : 0.05, topK: 4)
+                $0.seed = random.next()
+            }
+            var alone = wanted
+            alone.lookahead = 0
+            let plain = try maker.run(prompt, alone)
+            for count in [1, 3, 10] {
+                var guessing = wanted
+                guessing.lookahead = count
+                let text = try maker.run(prompt, guessing)
+                #expect(text.ids == plain.ids && text.reason == plain.reason && text.text == plain.text)
+            }
+        }
+    }
+
+    /// What followed the last three tokens before is guessed; wrong guesses are followed by pauses.
+    @Test func guessesWhatWasThereBefore() {
+        var ahead = Lookahead(limit: 3, [1, 2, 3, 4, 5, 6, 1, 2])
+        #expect(ahead.guess(most: 9) == [])
+        ahead.add(3)
+        #expect(ahead.guess(most: 9) == [4, 5, 6])
+        #expect(ahead.guess(most: 2) == [4, 5])
+        #expect(ahead.guess(most: 0) == [])
+        ahead.learn(right: 0, of: 3)
+        #expect(ahead.guess(most: 9) == [])
+        #expect(ahead.guess(most: 9) == [4, 5, 6])
+        ahead.learn(right: 0, of: 3)
+        #expect((0..<3).map { _ in ahead.guess(most: 1) } == [[], [], [4]])
+        ahead.learn(right: 1, of: 1)
+        ahead.learn(right: 0, of: 1)
+        #expect((0..<2).map { _ in ahead.guess(most: 1) } == [[], [4]])
+        var none = Lookahead(limit: 0, [1, 2, 3, 1, 2, 3])
+        #expect(none.guess(most: 9) == [])
     }
 
     @Test func stopsBeforeAStopText() throws {
