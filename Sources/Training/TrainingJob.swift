@@ -8,7 +8,7 @@ import Synchronization
 import Tokenization
 
 /// One run of the trainer, from its inputs to its output.
-public final class TrainingJob {
+public final class TrainingJob: TrainingWork {
     /// What was asked for.
     public let request: TrainingRequest
     /// The base.
@@ -25,7 +25,8 @@ public final class TrainingJob {
     public let trainer: Trainer
     /// Where it came from and how.
     public private(set) var record: TrainingRecord
-    private let checkpoint: TrainingCheckpoint
+    /// How its state is kept.
+    public let checkpoint: TrainingCheckpoint
     /// What records call the base.
     public let baseName: String
 
@@ -58,7 +59,9 @@ public final class TrainingJob {
             base: base, baseName: baseName, digests: digests, start: try start?.identity(), plan: plan,
             options: request.options, data: data,
             validation: validation, retained: retained, length: length)
-        checkpoint = TrainingCheckpoint(settings: record.identity)
+        var identity = record.identity
+        identity["validation_share"] = .string("\(request.validationShare)")
+        checkpoint = TrainingCheckpoint(settings: identity)
         if request.resumes { try checkpoint.read(into: trainer, from: request.checkpointPath) }
     }
 
@@ -82,27 +85,7 @@ public final class TrainingJob {
                 "was made for sequences of up to \(positions) tokens, but --length is \(length)",
                 hint: "give --length \(positions) or less")
         }
-        if request.validation != nil, request.validationShare > 0 {
-            throw Problem(.usage, "two-validations", "--validation and --validation-share exclude each other")
-        }
-        if request.options.patience != nil, request.validation == nil, request.validationShare == 0 {
-            throw Problem(
-                .usage, "no-validation", "--patience needs held-out text to look at",
-                hint: "add --validation FILE or --validation-share 0.1")
-        }
-        if request.resumes, request.checkpointEvery == nil {
-            throw Problem(.usage, "no-checkpoint", "--resume goes with --checkpoint-every")
-        }
-        if request.resumes, Directory.kind(of: request.checkpointPath) == nil {
-            throw Problem(
-                .missing, "no-checkpoint", file: request.checkpointPath, "is not there: there is nothing to go on from",
-                hint: "leave --resume out")
-        }
-        if !request.resumes, request.checkpointEvery != nil, Directory.kind(of: request.checkpointPath) != nil {
-            throw Problem(
-                .output, "exists", file: request.checkpointPath, "is there from an earlier run",
-                hint: "go on from it with --resume, or remove it")
-        }
+        try request.checkCourse()
     }
 
     /// How long sequences are if nothing else is said.
@@ -130,53 +113,11 @@ public final class TrainingJob {
         return (data, validation, try request.retained.map { try reader.read($0) })
     }
 
-    /// Trains to the end.
-    ///
-    /// - Throws: after a signal, with a checkpoint written if they are wanted; `diverged`, likewise.
-    public func run(_ report: (TrainingEvent) throws -> Void) throws {
-        do {
-            try trainer.begin(report)
-            while !trainer.isFinished {
-                try report(.step(try trainer.step()))
-                try trainer.lookIfDue(report)
-                if let every = request.checkpointEvery, trainer.done % every == 0, !trainer.isFinished {
-                    try checkpoint.write(trainer, to: request.checkpointPath)
-                    try report(.checkpoint(step: trainer.done))
-                }
-            }
-        } catch let problem as Problem where problem.kind == .interrupted || problem.code == "diverged" {
-            throw try stopped(problem)
-        }
-        trainer.restoreBest()
-    }
-
-    /// The problem that ended training, with what is left of it.
-    private func stopped(_ problem: Problem) throws -> Problem {
-        var problem = problem
-        guard request.checkpointEvery != nil else { return problem }
-        if problem.kind == .interrupted {
-            try checkpoint.write(trainer, to: request.checkpointPath)
-            problem.message = "stopped after step \(trainer.done); its state is in \(request.checkpointPath)"
-            problem.hint = "go on with the same command and --resume"
-        } else if Directory.kind(of: request.checkpointPath) != nil {
-            problem.message += "; the last good state is in \(request.checkpointPath)"
-        }
-        return problem
-    }
-
     /// What the base's own text loses afterwards; `nil` without any.
     public func retainedLoss() throws -> Double? { try trainer.retainedLoss() }
 
     /// Completes the record, once training is done.
     public func finishRecord(retainedAfter: Double?) { record.finish(trainer, retainedAfter: retainedAfter) }
-
-    /// Removes the checkpoint, which nobody needs once the output is there.
-    public func removeCheckpoint() throws {
-        guard request.checkpointEvery != nil else { return }
-        let (parent, name) = try StagedOutput.split(request.checkpointPath)
-        if Directory.kind(of: request.checkpointPath) == .file { try Directory(path: parent).removeFile(name) }
-        try StagedOutput.sweep(path: request.checkpointPath)
-    }
 }
 
 extension TextData {

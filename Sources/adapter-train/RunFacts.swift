@@ -27,14 +27,25 @@ struct RunFacts {
                 "\(Humane.bytes(costs.optimizerBytes)); training everything would take \(Humane.bytes(costs.fullOptimizerBytes))"
             ))
         if costs.frozenLayers > 0 { lines.append(("frozen", frozen(costs))) }
-        lines.append(("text", text))
-        lines.append(
+        Self.show(lines + Self.course(job), on: terminal)
+    }
+
+    /// Prints lines of facts, each behind its name.
+    static func show(_ lines: [(String, String)], on terminal: Terminal) {
+        for (name, value) in lines { terminal.print(name.padded(to: 11) + value) }
+    }
+
+    /// Text and course, which every training has.
+    static func course(_ job: any TrainingWork) -> [(String, String)] {
+        let options = job.request.options
+        return [
+            ("text", text(job)),
             (
                 "course",
-                "\(Humane.count(job.trainer.steps, "step")) of \(job.request.options.batch * job.request.options.accumulate) "
+                "\(Humane.count(job.trainer.steps, "step")) of \(options.batch * options.accumulate) "
                     + "sequences, \(Humane.significant(job.trainer.epochs, digits: 3)) times through the text"
-            ))
-        for (name, value) in lines { terminal.print(name.padded(to: 11) + value) }
+            ),
+        ]
     }
 
     private var base: String {
@@ -82,7 +93,7 @@ struct RunFacts {
         return "\(layers) not change: computed once for each sequence, \(Humane.bytes(bytes)) \(place)"
     }
 
-    private var text: String {
+    private static func text(_ job: any TrainingWork) -> String {
         var parts = [
             "\(Humane.count(job.data.tokenCount, "token")) in \(Humane.count(job.data.sequences.count, "sequence"))"
         ]

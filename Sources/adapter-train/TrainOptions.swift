@@ -148,7 +148,10 @@ extension TrainingRequest {
         guard let output = arguments.value("output") ?? (stops ? "adapter" : nil) else {
             throw Problem(.usage, "no-output", "there is no output", hint: "name it with -o OUT")
         }
-        self.init(base: arguments.operands[0], data: data, output: output, version: adapterKitVersion)
+        // Of pretrain, the config stands where a base would.
+        let isPretraining = arguments.operands[0] == "pretrain"
+        let base = arguments.operands[isPretraining ? 1 : 0]
+        self.init(base: base, data: data, output: output, version: adapterKitVersion)
         replaces = arguments.flag("force")
         validation = arguments.value("validation")
         validationShare = try arguments.number("validation-share", in: 0...0.9) ?? 0
@@ -165,7 +168,7 @@ extension TrainingRequest {
         options = try Self.options(arguments)
         if let name = arguments.value("save-as"), let choice = FullOutput(rawValue: name) { fullOutput = choice }
         extractedRank = try arguments.int("rank", in: 1...1 << 16) ?? extractedRank
-        try checkMethod(arguments)
+        if !isPretraining { try checkMethod(arguments) }
     }
 
     private static func plan(_ arguments: Arguments) throws -> TrainingPlan {

@@ -42,7 +42,7 @@ struct TrainingRun {
     }
 
     /// Trains; returns the seconds that it took.
-    private func train(_ job: TrainingJob, _ files: SideFiles) throws -> Double {
+    func train(_ job: any TrainingWork, _ files: SideFiles) throws -> Double {
         let progress = StepProgress(terminal, label: "training", total: job.trainer.steps, done: job.trainer.done)
         defer { progress.finish() }
         let started = Clock.now
@@ -80,7 +80,7 @@ struct TrainingRun {
         let after = try job.retainedLoss()
         job.finishRecord(retainedAfter: after)
         let bytes = try TrainingOutput(job).write(threads: job.request.options.threads)
-        try files.finish(job)
+        try files.finish(job, method: job.plan.method.rawValue)
         try job.removeCheckpoint()
         let result = RunResult(
             bytes: bytes, trained: trained, seconds: Clock.now - started, tokens: files.tokens, retainedAfter: after,
