@@ -20,6 +20,8 @@ public final class Pretrainer: TrainingWork {
     public let trainer: Trainer
     /// How its state is kept.
     public let checkpoint: TrainingCheckpoint
+    /// What changed since the checkpoint that it goes on from.
+    public let changes: [SettingChange]
     private let configObject: JSONObject
     private let tokenizer: [UInt8]?
     private let length: Int
@@ -58,7 +60,7 @@ public final class Pretrainer: TrainingWork {
         checkpoint = TrainingCheckpoint(
             settings: Self.identity(
                 request, length, data: data, validation: validation, config: bytes, tokenizer: tokenizer))
-        if request.resumes { try checkpoint.read(into: trainer, from: request.checkpointPath) }
+        changes = request.resumes ? try checkpoint.read(into: trainer, from: request.checkpointPath) : []
     }
 
     private static func object(_ bytes: [UInt8], _ path: String) throws(Problem) -> JSONObject {
@@ -155,6 +157,7 @@ public final class Pretrainer: TrainingWork {
         if let first = trainer.history.losses.first { result["first_loss"] = number(first) }
         if let last = trainer.history.losses.last { result["last_loss"] = number(last) }
         if let best = trainer.history.best { result["best_validation"] = number(best.loss) }
+        if !trainer.history.changes.isEmpty { result["changes"] = .array(trainer.history.changes.map(\.json)) }
         let fields = JSONObject([
             ("schema", .string("adapterkit.training")), ("version", .number(JSONNumber(1))),
             ("method", .string("pretrain")), ("settings", .object(settings)),

@@ -27,6 +27,8 @@ public final class TrainingJob: TrainingWork {
     public private(set) var record: TrainingRecord
     /// How its state is kept.
     public let checkpoint: TrainingCheckpoint
+    /// What changed since the checkpoint that it goes on from.
+    public let changes: [SettingChange]
     /// What records call the base.
     public let baseName: String
 
@@ -62,7 +64,7 @@ public final class TrainingJob: TrainingWork {
         var identity = record.identity
         identity["validation_share"] = .string("\(request.validationShare)")
         checkpoint = TrainingCheckpoint(settings: identity)
-        if request.resumes { try checkpoint.read(into: trainer, from: request.checkpointPath) }
+        changes = request.resumes ? try checkpoint.read(into: trainer, from: request.checkpointPath) : []
     }
 
     private static func plan(_ request: TrainingRequest, _ config: LlamaConfig) throws(Problem) -> TrainingPlan {

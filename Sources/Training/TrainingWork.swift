@@ -15,6 +15,8 @@ public protocol TrainingWork {
     var trainer: Trainer { get }
     /// How its state is kept.
     var checkpoint: TrainingCheckpoint { get }
+    /// What changed since the checkpoint that it goes on from.
+    var changes: [SettingChange] { get }
 }
 
 extension TrainingWork {
@@ -27,7 +29,10 @@ extension TrainingWork {
             while !trainer.isFinished {
                 try report(.step(try trainer.step()))
                 try trainer.lookIfDue(report)
-                if let every = request.checkpointEvery, trainer.done % every == 0, !trainer.isFinished {
+                // What is kept is to be a state to go on from, even if the run diverges.
+                if let every = request.checkpointEvery, trainer.done % every == 0, !trainer.isFinished,
+                    !trainer.history.isStraying
+                {
                     try checkpoint.write(trainer, to: request.checkpointPath)
                     try report(.checkpoint(step: trainer.done))
                 }
@@ -47,8 +52,8 @@ extension TrainingWork {
             problem.message = "stopped after step \(trainer.done); its state is in \(request.checkpointPath)"
             problem.hint = "go on with the same command and --resume"
         } else if Directory.kind(of: request.checkpointPath) != nil {
-            problem.message += "; the last good state is in \(request.checkpointPath)"
-            problem.hint = "go on from it with --resume and a lower --learning-rate"
+            problem.message += "; a state from before that is in \(request.checkpointPath)"
+            problem.hint = "go on from it with --resume and a lower --learning-rate, or remove it to begin anew"
         }
         return problem
     }
@@ -59,6 +64,14 @@ extension TrainingWork {
         let (parent, name) = try StagedOutput.split(request.checkpointPath)
         if Directory.kind(of: request.checkpointPath) == .file { try Directory(path: parent).removeFile(name) }
         try StagedOutput.sweep(path: request.checkpointPath)
+    }
+}
+
+extension TrainingHistory {
+    /// Whether the last loss is so much worse than the first that an older state is worth more than this one.
+    var isStraying: Bool {
+        guard let first = losses.first, let last = losses.last else { return false }
+        return last > max(2 * first, first + 1)
     }
 }
 

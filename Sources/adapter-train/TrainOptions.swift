@@ -100,7 +100,10 @@ enum TrainOptions {
             "no-cache", help: "Compute the frozen layers in every epoch; the result is the same bits.", group: "Course"),
         Option(
             "checkpoint-every", value: "N", help: "Keep the state in OUT.checkpoint every N steps.", group: "Course"),
-        Option("resume", help: "Go on from OUT.checkpoint; the result is the same bits.", group: "Course"),
+        Option(
+            "resume",
+            help: "Go on from OUT.checkpoint; the result is the same bits. Learning rate, schedule, warm-up, clip, length of "
+                + "the run and patience may be others.", group: "Course"),
     ]
 
     private static let text = [

@@ -48,7 +48,10 @@ struct TrainingRun {
         let started = Clock.now
         var tokens = 0
         try files.open(done: job.trainer.done)
-        if job.trainer.done > 0 { terminal.note("going on after step \(job.trainer.done)") }
+        if job.request.resumes {
+            let changes = job.changes.isEmpty ? "" : " with another \(job.changes.map(\.text).joined(separator: ", "))"
+            terminal.note("going on after step \(job.trainer.done)\(changes)")
+        }
         try job.run { event in
             let seconds = Clock.now - started
             try files.write(event, seconds: seconds)

@@ -97,6 +97,7 @@ public struct TrainingRecord {
         }
         if let before = history.retainedBefore { result["retained_before"] = number(before) }
         if let retainedAfter { result["retained_after"] = number(retainedAfter) }
+        if !history.changes.isEmpty { result["changes"] = .array(history.changes.map(\.json)) }
         fields["result"] = .object(result)
     }
 
