@@ -42,6 +42,8 @@ public final class Pretrainer: TrainingWork {
                 hint: "give --length \(positions) or less, or raise max_position_embeddings")
         }
         try request.checkCourse()
+        try MemoryNeed(config, nil, positions: length, threads: request.options.threads).check(
+            request.base, hint: "make the model smaller, or use fewer --threads")
         (self.request, self.config, configObject, self.length) = (request, config, object, length)
         let folder = try Directory(path: parentPath(of: request.base))
         let source =

@@ -40,8 +40,8 @@ public final class TrainingJob: TrainingWork {
         base = try BaseModel(path: request.base)
         let config = base.config
         plan = try Self.plan(request, config)
-        try Self.check(request, config)
-        let length = request.length ?? Self.usualLength(config)
+        let length = request.length ?? Self.usualLength(config, plan)
+        try Self.check(request, plan, config, length)
         (data, validation, retained) = try Self.texts(request, base, length)
         baseName = request.baseName ?? Origin.name(of: request.base)
         var digests: [(name: String, digest: String)] = []
@@ -80,18 +80,30 @@ public final class TrainingJob: TrainingWork {
         return plan
     }
 
-    private static func check(_ request: TrainingRequest, _ config: LlamaConfig) throws(Problem) {
-        if let positions = config.positions, let length = request.length, length > positions {
+    private static func check(
+        _ request: TrainingRequest, _ plan: TrainingPlan, _ config: LlamaConfig, _ length: Int
+    ) throws(Problem) {
+        if let positions = config.positions, length > positions {
             throw Problem(
                 .incompatible, "too-long", file: request.base,
                 "was made for sequences of up to \(positions) tokens, but --length is \(length)",
                 hint: "give --length \(positions) or less")
         }
+        if plan.method == .prefix { try PrefixRoom(config).check(request.base, plan.prefixLength, length) }
         try request.checkCourse()
+        try MemoryNeed(
+            config, plan, positions: length + (plan.method == .prefix ? plan.prefixLength : 0),
+            threads: request.options.threads
+        ).check(request.base, hint: "train less of it, or use fewer --threads")
     }
 
     /// How long sequences are if nothing else is said.
-    static func usualLength(_ config: LlamaConfig) -> Int { min(128, max(2, config.positions ?? 128)) }
+    static func usualLength(_ config: LlamaConfig, _ plan: TrainingPlan? = nil) -> Int {
+        guard let plan, plan.method == .prefix, let room = PrefixRoom(config).positions else {
+            return min(128, max(2, config.positions ?? 128))
+        }
+        return min(128, max(2, room - plan.prefixLength))
+    }
 
     private static func texts(
         _ request: TrainingRequest, _ base: BaseModel, _ length: Int

@@ -42,7 +42,9 @@ enum TrainOptions {
             "bottleneck", value: "N", help: "bottleneck: numbers between the two layers; 16 without it.",
             group: "What is trained"),
         Option(
-            "prefix-length", value: "N", help: "prefix: virtual tokens; 16 without it.", group: "What is trained"),
+            "prefix-length", value: "N",
+            help: "prefix: virtual tokens, which take as many of the base's positions; 16 without it.",
+            group: "What is trained"),
         Option(
             "layer-decay", value: "X", help: "full: each layer learns X times as fast as the one above it.",
             group: "What is trained"),
@@ -102,14 +104,14 @@ enum TrainOptions {
             "checkpoint-every", value: "N", help: "Keep the state in OUT.checkpoint every N steps.", group: "Course"),
         Option(
             "resume",
-            help: "Go on from OUT.checkpoint; the result is the same bits. Learning rate, schedule, warm-up, clip, length of "
-                + "the run and patience may be others.", group: "Course"),
+            help: "Go on from OUT.checkpoint; the result is the same bits. Learning rate, schedule, warm-up, clip, "
+                + "steps, epochs and patience may be others.", group: "Course"),
     ]
 
     private static let text = [
         Option(
             "length", value: "N",
-            help: "The longest sequence, in tokens; 128 without it, or as many as the base has positions.",
+            help: "The longest sequence, in tokens; 128 without it, or as many as the base has room for.",
             group: "Text"),
         Option("truncate", help: "Cut examples that are longer, instead of refusing them.", group: "Text"),
         Option("validation", value: "FILE", help: "Held-out text: its loss is watched.", group: "Text"),

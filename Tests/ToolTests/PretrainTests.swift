@@ -73,6 +73,16 @@ import Testing
         #expect(answer.status == 64 && answer.errors == ["adapter-train: error: \(text)"], "\(answer.err)")
     }
 
+    @Test(arguments: [("hidden_size\": 16", "hidden_size\": 3200000"), ("layers\": 2", "layers\": 2147483647")])
+    func whatNoMemoryHolds(_ old: String, _ new: String) throws {
+        try scratch.write("config.json", Self.config.replacingOccurrences(of: old, with: new))
+        let answer = pretrain("base", [])
+        #expect(answer.status == 1 && answer.errors.count == 1, "\(answer.err)")
+        #expect(answer.errors[0].contains("config.json: needs at least ") && answer.errors[0].hasSuffix(" GB"))
+        #expect(answer.hints == ["hint: make the model smaller, or use fewer --threads"])
+        #expect(scratch.names == ["config.json", "text.txt"])
+    }
+
     /// Of a run that was killed or told to stop, the next one goes on with the same bits.
     @Test(arguments: ["rename:2:KILL", "rename:2:TERM"]) func goingOn(_ fault: String) throws {
         #expect(pretrain("whole", ["--steps", "6"]).status == 0)
