@@ -55,7 +55,7 @@ public final class StepProgress: Sendable {
         if !was { clear() }
     }
 
-    /// The line, with as many of its parts as fit into `columns`.
+    /// The line, with as many of its parts as fit into `columns`: the bar gives way first, then the label.
     static func line(
         label: String, done: Int, total: Int, facts: String, seconds: Double, first: Int, columns: Int
     ) -> String {
@@ -64,11 +64,13 @@ public final class StepProgress: Sendable {
         let left =
             own > 0 && seconds > 1
             ? "  \(Humane.clock(seconds / Double(own) * Double(max(0, total - done)))) left" : ""
-        let head = "\(label)  [\(Progress.bar(part, 16))] \(Int(part * 100))%"
-        let lines = [
-            "\(head)  step \(done)/\(total)  \(facts)\(left)", "\(head)  step \(done)/\(total)\(left)", head,
-            "\(Int(part * 100))%",
-        ]
+        let percent = "\(Int(part * 100))%"
+        let steps = "step \(done)/\(total)"
+        let all = "\(percent)  \(steps)  \(facts)\(left)"
+        let room = columns - label.columns - all.columns - 5
+        if room >= 4 { return "\(label)  [\(Progress.bar(part, min(room, 16)))] \(all)" }
+        // What changes is worth more than the words around it.
+        let lines = ["\(label)  \(all)", all, "\(steps)  \(facts)\(left)", "\(steps)\(left)", steps, percent]
         return lines.first { $0.columns <= columns } ?? ""
     }
 }

@@ -43,6 +43,8 @@ public struct TrainingHistory: Sendable, Equatable {
     public var best: Look?
     /// Looks since then.
     public var looksSinceBest = 0
+    /// Settings that were changed when the run went on.
+    public var changes: [SettingChange] = []
 
     /// The loss on the held-out text after some steps.
     public struct Look: Sendable, Equatable {

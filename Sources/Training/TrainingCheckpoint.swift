@@ -1,3 +1,4 @@
+import Digests
 import Files
 import Problems
 import Safetensors
@@ -10,13 +11,41 @@ public struct TrainingCheckpoint {
     public let settings: JSONObject
 
     private static let schema = "adapterkit.training-checkpoint"
+    private static let version = "2"
+
+    private typealias Tensor = (name: String, dtype: DType, shape: [Int], bytes: [UInt8])
 
     /// See the property.
     public init(settings: JSONObject) { self.settings = settings }
 
     /// Writes the state of `trainer` to `path`, whole or not at all, in place of an older one.
     public func write(_ trainer: Trainer, to path: String) throws {
-        var tensors: [(name: String, dtype: DType, shape: [Int], bytes: [UInt8])] = []
+        let tensors = Self.tensors(trainer)
+        let (settings, state) = (JSONValue.object(settings).encoded(), Self.state(trainer.history, trainer.done))
+        let order = try Header.layout(
+            tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: nil, order: .reference
+        ).tensors.map(\.name)
+        let known = Dictionary(tensors.map { ($0.name, $0.bytes) }) { first, _ in first }
+        var digest = Self.digest(settings, state)
+        for name in order { digest.update(known[name] ?? []) }
+        let metadata = [
+            (key: "adapterkit.schema", value: Self.schema), (key: "adapterkit.version", value: Self.version),
+            (key: "adapterkit.settings", value: settings), (key: "adapterkit.state", value: state),
+            (key: "adapterkit.sha256", value: digest.finish()),
+        ]
+        try writeFile(try Header.encode(tensors: tensors, metadata: metadata), to: path, replacing: true)
+    }
+
+    /// The beginning of the digest of everything that is kept; the bytes of all tensors follow, as they lie in the file.
+    private static func digest(_ settings: String, _ state: String) -> SHA256 {
+        var digest = SHA256()
+        digest.update(Array(settings.utf8))
+        digest.update(Array(state.utf8))
+        return digest
+    }
+
+    private static func tensors(_ trainer: Trainer) -> [Tensor] {
+        var tensors: [Tensor] = []
         for (slot, parameter) in trainer.model.trained.enumerated() {
             let parts = [
                 ("value", parameter.value), ("first", trainer.optimizer.first[slot]),
@@ -26,28 +55,27 @@ public struct TrainingCheckpoint {
                 tensors.append(("\(part).\(parameter.name)", .f32, parameter.shape, matrix.bytes))
             }
             if let best = trainer.best {
-                tensors.append(("best.\(parameter.name)", .f32, parameter.shape, Self.bytes(best[slot])))
+                tensors.append(("best.\(parameter.name)", .f32, parameter.shape, bytes(best[slot])))
             }
         }
         let history = trainer.history
         let looks = history.validations.flatMap { [Double($0.step), $0.loss] }
-        tensors.append(("history.losses", .f64, [history.losses.count], Self.bytes(history.losses)))
-        tensors.append(("history.validations", .f64, [history.validations.count, 2], Self.bytes(looks)))
-        var state = JSONObject([("steps", .number(JSONNumber(trainer.done)))])
+        tensors.append(("history.losses", .f64, [history.losses.count], bytes(history.losses)))
+        tensors.append(("history.validations", .f64, [history.validations.count, 2], bytes(looks)))
+        return tensors
+    }
+
+    private static func state(_ history: TrainingHistory, _ done: Int) -> String {
+        var state = JSONObject([("steps", .number(JSONNumber(done)))])
         state["looks_since_best"] = .number(JSONNumber(history.looksSinceBest))
         if let best = history.best {
             state["best_step"] = .number(JSONNumber(best.step))
-            state["best_loss"] = .string(Self.hexadecimal(best.loss))
+            state["best_loss"] = .string(hexadecimal(best.loss))
         }
-        if let before = history.trainingBefore { state["training_before"] = .string(Self.hexadecimal(before)) }
-        if let before = history.retainedBefore { state["retained_before"] = .string(Self.hexadecimal(before)) }
-        let metadata = [
-            (key: "adapterkit.schema", value: Self.schema), (key: "adapterkit.version", value: "1"),
-            (key: "adapterkit.settings", value: JSONValue.object(settings).encoded()),
-            (key: "adapterkit.state", value: JSONValue.object(state).encoded()),
-        ]
-        let bytes = try Header.encode(tensors: tensors, metadata: metadata)
-        try writeFile(bytes, to: path, replacing: true)
+        if let before = history.trainingBefore { state["training_before"] = .string(hexadecimal(before)) }
+        if let before = history.retainedBefore { state["retained_before"] = .string(hexadecimal(before)) }
+        if !history.changes.isEmpty { state["changes"] = .array(history.changes.map(\.json)) }
+        return JSONValue.object(state).encoded()
     }
 
     /// A double, exactly, as the hexadecimal digits of its bits.
@@ -60,30 +88,29 @@ public struct TrainingCheckpoint {
     static func bytes(_ values: [Float]) -> [UInt8] { bytes(values.map(\.bitPattern)) }
     static func bytes(_ values: [Double]) -> [UInt8] { bytes(values.map(\.bitPattern)) }
 
-    /// Puts the state in `path` into `trainer`.
-    public func read(into trainer: Trainer, from path: String) throws {
-        let file = try SafetensorsFile(path: path)
+    /// Puts the state in `path` into `trainer`; returns the settings that it goes on with, where they are others.
+    ///
+    /// - Throws: if the file is damaged, or of a run that this one cannot go on from.
+    @discardableResult public func read(into trainer: Trainer, from path: String) throws -> [SettingChange] {
         let bad = { (what: String) in
-            Problem(
-                .malformed, "bad-checkpoint", file: path, what, hint: "remove it to begin anew")
+            Problem(.malformed, "bad-checkpoint", file: path, what, hint: "remove it to begin anew")
         }
-        guard file.header.metadataValue("adapterkit.schema") == Self.schema else {
-            throw bad("is no training checkpoint")
+        let file: SafetensorsFile
+        do throws(Problem) {
+            file = try SafetensorsFile(path: path)
+        } catch {
+            throw error.kind == .malformed ? bad(error.message) : error
         }
-        guard file.header.metadataValue("adapterkit.version") == "1" else {
-            throw bad("is a training checkpoint of another version")
+        let (settings, state) = try sound(file, bad)
+        guard let done = state["steps"]?.number?.int, done >= 0 else { throw bad("has no steps") }
+        let changes = try changes(since: settings, step: done, path)
+        guard done <= trainer.steps else {
+            throw Problem(
+                .incompatible, "other-run", file: path,
+                "has \(done) steps done, but only \(trainer.steps) are asked for",
+                hint: "give more --steps or --epochs, or remove the checkpoint to begin anew")
         }
-        let object = { (key: String) throws -> JSONObject in
-            guard let text = file.header.metadataValue(key),
-                let value = try? JSONValue.parse(Array(text.utf8)).object
-            else { throw bad("has no readable \(key)") }
-            return value
-        }
-        try requireSame(try object("adapterkit.settings"), path)
-        let state = try object("adapterkit.state")
-        guard let done = state["steps"]?.number?.int, (0...trainer.steps).contains(done) else {
-            throw bad("has no steps")
-        }
+        let history = try history(file, state, done, bad)
         for (slot, parameter) in trainer.model.trained.enumerated() {
             for (part, matrix) in [
                 ("value", parameter.value), ("first", trainer.optimizer.first[slot]),
@@ -92,6 +119,45 @@ public struct TrainingCheckpoint {
                 matrix.set(try values(file, "\(part).\(parameter.name)", parameter.shape, bad))
             }
         }
+        // Without patience, nobody asks for the best values any more.
+        if trainer.options.patience != nil, file.header.tensors.contains(where: { $0.name.hasPrefix("best.") }) {
+            trainer.best = try trainer.model.trained.map { try values(file, "best.\($0.name)", $0.shape, bad) }
+        }
+        (trainer.history, trainer.done) = (history, done)
+        trainer.history.changes += changes
+        return changes
+    }
+
+    /// Settings and state of a file whose digest is right.
+    private func sound(
+        _ file: SafetensorsFile, _ bad: (String) -> Problem
+    ) throws -> (settings: JSONObject, state: JSONObject) {
+        let header = file.header
+        guard header.metadataValue("adapterkit.schema") == Self.schema else { throw bad("is no training checkpoint") }
+        let version = header.metadataValue("adapterkit.version") ?? ""
+        guard version == Self.version else {
+            throw bad("is a training checkpoint of version '\(version.excerpt)', not of version \(Self.version)")
+        }
+        guard let settings = header.metadataValue("adapterkit.settings"),
+            let state = header.metadataValue("adapterkit.state")
+        else { throw bad("lacks its settings or its state") }
+        var digest = Self.digest(settings, state)
+        for tensor in header.tensors { digest.update(try file.read(tensor)) }
+        guard digest.finish() == header.metadataValue("adapterkit.sha256") else {
+            throw bad("is damaged: its SHA-256 is not the one that it was written with")
+        }
+        return (try object(settings, bad), try object(state, bad))
+    }
+
+    private func object(_ text: String, _ bad: (String) -> Problem) throws(Problem) -> JSONObject {
+        guard let object = try? JSONValue.parse(Array(text.utf8)).object else { throw bad("has no readable settings") }
+        return object
+    }
+
+    /// The course until the checkpoint.
+    private func history(
+        _ file: SafetensorsFile, _ state: JSONObject, _ done: Int, _ bad: (String) -> Problem
+    ) throws -> TrainingHistory {
         var history = TrainingHistory()
         history.losses = try doubles(file, "history.losses", bad)
         let looks = try doubles(file, "history.validations", bad)
@@ -108,25 +174,8 @@ public struct TrainingCheckpoint {
         if let step = state["best_step"]?.number?.int, let loss = number("best_loss") {
             history.best = TrainingHistory.Look(step: step, loss: loss)
         }
-        if file.header.tensors.contains(where: { $0.name.hasPrefix("best.") }) {
-            trainer.best = try trainer.model.trained.map { try values(file, "best.\($0.name)", $0.shape, bad) }
-        }
-        (trainer.history, trainer.done) = (history, done)
-    }
-
-    private func requireSame(_ found: JSONObject, _ path: String) throws(Problem) {
-        var differing: [String] = []
-        let keys = Set(found.entries.map(\.key) + settings.entries.map(\.key))
-        for key in keys.sorted() where found[key] != settings[key] { differing.append(key) }
-        guard differing.isEmpty else {
-            let (old, new) = (
-                found[differing[0]]?.encoded() ?? "nothing", settings[differing[0]]?.encoded() ?? "nothing"
-            )
-            throw Problem(
-                .incompatible, "other-run", file: path,
-                "is of a run with another \(differing.joined(separator: ", ")) (\(differing[0]): \(old), not \(new))",
-                hint: "go on with the same options and data, or remove the checkpoint to begin anew")
-        }
+        history.changes = (state["changes"]?.array ?? []).compactMap(SettingChange.init)
+        return history
     }
 
     private func info(

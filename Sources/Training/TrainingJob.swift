@@ -8,7 +8,7 @@ import Synchronization
 import Tokenization
 
 /// One run of the trainer, from its inputs to its output.
-public final class TrainingJob {
+public final class TrainingJob: TrainingWork {
     /// What was asked for.
     public let request: TrainingRequest
     /// The base.
@@ -25,7 +25,10 @@ public final class TrainingJob {
     public let trainer: Trainer
     /// Where it came from and how.
     public private(set) var record: TrainingRecord
-    private let checkpoint: TrainingCheckpoint
+    /// How its state is kept.
+    public let checkpoint: TrainingCheckpoint
+    /// What changed since the checkpoint that it goes on from.
+    public let changes: [SettingChange]
     /// What records call the base.
     public let baseName: String
 
@@ -37,8 +40,8 @@ public final class TrainingJob {
         base = try BaseModel(path: request.base)
         let config = base.config
         plan = try Self.plan(request, config)
-        try Self.check(request, config)
-        let length = request.length ?? Self.usualLength(config)
+        let length = request.length ?? Self.usualLength(config, plan)
+        try Self.check(request, plan, config, length)
         (data, validation, retained) = try Self.texts(request, base, length)
         baseName = request.baseName ?? Origin.name(of: request.base)
         var digests: [(name: String, digest: String)] = []
@@ -60,8 +63,10 @@ public final class TrainingJob {
             base: base, baseName: baseName, digests: digests, start: try start?.identity(), plan: plan,
             options: request.options, data: data,
             validation: validation, retained: retained, length: length)
-        checkpoint = TrainingCheckpoint(settings: record.identity)
-        if request.resumes { try checkpoint.read(into: trainer, from: request.checkpointPath) }
+        var identity = record.identity
+        identity["validation_share"] = .string("\(request.validationShare)")
+        checkpoint = TrainingCheckpoint(settings: identity)
+        changes = request.resumes ? try checkpoint.read(into: trainer, from: request.checkpointPath) : []
     }
 
     private static func plan(_ request: TrainingRequest, _ config: LlamaConfig) throws(Problem) -> TrainingPlan {
@@ -77,38 +82,30 @@ public final class TrainingJob {
         return plan
     }
 
-    private static func check(_ request: TrainingRequest, _ config: LlamaConfig) throws(Problem) {
-        if let positions = config.positions, let length = request.length, length > positions {
+    private static func check(
+        _ request: TrainingRequest, _ plan: TrainingPlan, _ config: LlamaConfig, _ length: Int
+    ) throws(Problem) {
+        if let positions = config.positions, length > positions {
             throw Problem(
                 .incompatible, "too-long", file: request.base,
                 "was made for sequences of up to \(positions) tokens, but --length is \(length)",
                 hint: "give --length \(positions) or less")
         }
-        if request.validation != nil, request.validationShare > 0 {
-            throw Problem(.usage, "two-validations", "--validation and --validation-share exclude each other")
-        }
-        if request.options.patience != nil, request.validation == nil, request.validationShare == 0 {
-            throw Problem(
-                .usage, "no-validation", "--patience needs held-out text to look at",
-                hint: "add --validation FILE or --validation-share 0.1")
-        }
-        if request.resumes, request.checkpointEvery == nil {
-            throw Problem(.usage, "no-checkpoint", "--resume goes with --checkpoint-every")
-        }
-        if request.resumes, Directory.kind(of: request.checkpointPath) == nil {
-            throw Problem(
-                .missing, "no-checkpoint", file: request.checkpointPath, "is not there: there is nothing to go on from",
-                hint: "leave --resume out")
-        }
-        if !request.resumes, request.checkpointEvery != nil, Directory.kind(of: request.checkpointPath) != nil {
-            throw Problem(
-                .output, "exists", file: request.checkpointPath, "is there from an earlier run",
-                hint: "go on from it with --resume, or remove it")
-        }
+        if plan.method == .prefix { try PrefixRoom(config).check(request.base, plan.prefixLength, length) }
+        try request.checkCourse()
+        try MemoryNeed(
+            config, plan, positions: length + (plan.method == .prefix ? plan.prefixLength : 0),
+            threads: request.options.threads
+        ).check(request.base, hint: "train less of it, or use fewer --threads")
     }
 
     /// How long sequences are if nothing else is said.
-    static func usualLength(_ config: LlamaConfig) -> Int { min(128, max(2, config.positions ?? 128)) }
+    static func usualLength(_ config: LlamaConfig, _ plan: TrainingPlan? = nil) -> Int {
+        guard let plan, plan.method == .prefix, let room = PrefixRoom(config).positions else {
+            return min(128, max(2, config.positions ?? 128))
+        }
+        return min(128, max(2, room - plan.prefixLength))
+    }
 
     private static func texts(
         _ request: TrainingRequest, _ base: BaseModel, _ length: Int
@@ -132,53 +129,11 @@ public final class TrainingJob {
         return (data, validation, try request.retained.map { try reader.read($0) })
     }
 
-    /// Trains to the end.
-    ///
-    /// - Throws: after a signal, with a checkpoint written if they are wanted; `diverged`, likewise.
-    public func run(_ report: (TrainingEvent) throws -> Void) throws {
-        do {
-            try trainer.begin(report)
-            while !trainer.isFinished {
-                try report(.step(try trainer.step()))
-                try trainer.lookIfDue(report)
-                if let every = request.checkpointEvery, trainer.done % every == 0, !trainer.isFinished {
-                    try checkpoint.write(trainer, to: request.checkpointPath)
-                    try report(.checkpoint(step: trainer.done))
-                }
-            }
-        } catch let problem as Problem where problem.kind == .interrupted || problem.code == "diverged" {
-            throw try stopped(problem)
-        }
-        trainer.restoreBest()
-    }
-
-    /// The problem that ended training, with what is left of it.
-    private func stopped(_ problem: Problem) throws -> Problem {
-        var problem = problem
-        guard request.checkpointEvery != nil else { return problem }
-        if problem.kind == .interrupted {
-            try checkpoint.write(trainer, to: request.checkpointPath)
-            problem.message = "stopped after step \(trainer.done); its state is in \(request.checkpointPath)"
-            problem.hint = "go on with the same command and --resume"
-        } else if Directory.kind(of: request.checkpointPath) != nil {
-            problem.message += "; the last good state is in \(request.checkpointPath)"
-        }
-        return problem
-    }
-
     /// Completes the record with the losses of the model as it is now; returns them.
     func finishRecord() throws(Problem) -> TextLosses {
         let losses = try trainer.losses()
         record.finish(trainer, after: losses)
         return losses
-    }
-
-    /// Removes the checkpoint, which nobody needs once the output is there.
-    public func removeCheckpoint() throws {
-        guard request.checkpointEvery != nil else { return }
-        let (parent, name) = try StagedOutput.split(request.checkpointPath)
-        if Directory.kind(of: request.checkpointPath) == .file { try Directory(path: parent).removeFile(name) }
-        try StagedOutput.sweep(path: request.checkpointPath)
     }
 }
 

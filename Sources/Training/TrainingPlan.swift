@@ -75,12 +75,6 @@ public struct TrainingPlan: Sendable, Equatable {
                     .usage, "bad-layers", "a prefix stands in all layers: PEFT's format has no other",
                     hint: "leave --layers out")
             }
-            guard config.window == nil else {
-                throw Problem(
-                    .incompatible, "prefix-window",
-                    "the base sees a window of positions, out of which a prefix would move",
-                    hint: "train another method, such as lora")
-            }
         }
     }
 

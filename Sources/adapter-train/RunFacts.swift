@@ -28,15 +28,26 @@ struct RunFacts {
                 "\(Humane.bytes(costs.optimizerBytes)); training everything would take \(Humane.bytes(costs.fullOptimizerBytes))"
             ))
         if costs.frozenLayers > 0 { lines.append(("frozen", frozen(costs))) }
-        lines.append(("text", text))
-        lines.append(
+        Self.show(lines + Self.course(job), on: terminal)
+    }
+
+    /// Prints lines of facts, each behind its name.
+    static func show(_ lines: [(String, String)], on terminal: Terminal) {
+        for (name, value) in lines { terminal.print(name.padded(to: 11) + value) }
+    }
+
+    /// Text and course, which every training has.
+    static func course(_ job: any TrainingWork) -> [(String, String)] {
+        let options = job.request.options
+        return [
+            ("text", text(job)),
             (
                 "course",
                 "\(Humane.count(job.trainer.steps, "step")) of "
-                    + "\(Humane.count(job.request.options.batch * job.request.options.accumulate, "sequence")), "
+                    + "\(Humane.count(options.batch * options.accumulate, "sequence")), "
                     + "\(Humane.significant(job.trainer.epochs, digits: 3)) times through the text"
-            ))
-        for (name, value) in lines { terminal.print(name.padded(to: 11) + value) }
+            ),
+        ]
     }
 
     private var base: String {
@@ -86,7 +97,7 @@ struct RunFacts {
         return "\(layers) not change: computed once for each sequence, \(Humane.bytes(bytes)) \(place)"
     }
 
-    private var text: String {
+    private static func text(_ job: any TrainingWork) -> String {
         var parts = [
             "\(Humane.count(job.data.tokenCount, "token")) in \(Humane.count(job.data.sequences.count, "sequence"))"
         ]
@@ -128,19 +139,24 @@ struct RunFacts {
             terminal.print(
                 "stopped early, after step \(job.trainer.done): the held-out loss was best after step \(best.step)")
         }
-        var table = Table(columns: [("loss (nats)", .left), ("before", .right), ("after", .right)])
-        let isSample = job.data.sequences.count > Trainer.sampleCount
-        let rows = [
-            ("training text" + (isSample ? ", some of it" : ""), history.trainingBefore, result.losses.training),
-            ("held-out text", history.validations.first?.loss, result.losses.validation),
-            ("base's own text", history.retainedBefore, result.losses.retained),
-        ]
-        for case (let text, let before?, let after?) in rows { table.add([text, Self.loss(before), Self.loss(after)]) }
-        terminal.print(table)
+        terminal.print(Self.losses(job, result.losses))
         let speed = Humane.count(Int(Double(result.tokens) / max(1e-9, result.trained)))
         terminal.print(
             "\(escaped(job.request.output)): \(Humane.bytes(result.bytes)) in \(Humane.duration(result.seconds)); "
                 + "\(speed) tokens/s, \(Humane.bytes(result.peakBytes)) of memory at most")
+    }
+
+    /// Losses before and after.
+    static func losses(_ job: any TrainingWork, _ after: TextLosses) -> Table {
+        var table = Table(columns: [("loss (nats)", .left), ("before", .right), ("after", .right)])
+        let (history, isSample) = (job.trainer.history, job.data.sequences.count > Trainer.sampleCount)
+        let rows = [
+            ("training text" + (isSample ? ", some of it" : ""), history.trainingBefore, after.training),
+            ("held-out text", history.validations.first?.loss, after.validation),
+            ("base's own text", history.retainedBefore, after.retained),
+        ]
+        for case (let text, let before?, let after?) in rows { table.add([text, loss(before), loss(after)]) }
+        return table
     }
 
     // MARK: JSON

@@ -70,11 +70,12 @@ final class SideFiles {
     }
 
     /// Draws the plot.
-    func finish(_ job: TrainingJob) throws {
+    ///
+    /// - Parameter method: what its title says was trained.
+    func finish(_ job: any TrainingWork, method: String) throws {
         guard let plot else { return }
         let picture = LossPlot(
-            job.trainer.history, title: "Training \(job.plan.method.rawValue) on \(lastComponent(of: job.request.data))"
-        )
+            job.trainer.history, title: "Training \(method) on \(lastComponent(of: job.request.data))")
         try writeFile(Array(picture.svg.utf8), to: plot, replacing: replaces)
     }
 

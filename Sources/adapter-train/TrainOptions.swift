@@ -46,7 +46,9 @@ enum TrainOptions {
             "bottleneck", value: "N", help: "bottleneck: numbers between the two layers; 16 without it.",
             group: "What is trained"),
         Option(
-            "prefix-length", value: "N", help: "prefix: virtual tokens; 16 without it.", group: "What is trained"),
+            "prefix-length", value: "N",
+            help: "prefix: virtual tokens, which take as many of the base's positions; 16 without it.",
+            group: "What is trained"),
         Option(
             "layer-decay", value: "X", help: "full: each layer learns X times as fast as the one above it.",
             group: "What is trained"),
@@ -106,13 +108,16 @@ enum TrainOptions {
             "no-cache", help: "Compute the frozen layers in every epoch; the result is the same bits.", group: "Course"),
         Option(
             "checkpoint-every", value: "N", help: "Keep the state in OUT.checkpoint every N steps.", group: "Course"),
-        Option("resume", help: "Go on from OUT.checkpoint; the result is the same bits.", group: "Course"),
+        Option(
+            "resume",
+            help: "Go on from OUT.checkpoint; the result is the same bits. Learning rate, schedule, warm-up, clip, "
+                + "steps, epochs and patience may be others.", group: "Course"),
     ]
 
     private static let text = [
         Option(
             "length", value: "N",
-            help: "The longest sequence, in tokens; 128 without it, or as many as the base has positions.",
+            help: "The longest sequence, in tokens; 128 without it, or as many as the base has room for.",
             group: "Text"),
         Option("truncate", help: "Cut examples that are longer, instead of refusing them.", group: "Text"),
         Option("validation", value: "FILE", help: "Held-out text: its loss is watched.", group: "Text"),
@@ -154,7 +159,10 @@ extension TrainingRequest {
         guard let output = arguments.value("output") ?? (stops ? "adapter" : nil) else {
             throw Problem(.usage, "no-output", "there is no output", hint: "name it with -o OUT")
         }
-        self.init(base: arguments.operands[0], data: data, output: output, version: adapterKitVersion)
+        // Of pretrain, the config stands where a base would.
+        let isPretraining = arguments.operands[0] == "pretrain"
+        let base = arguments.operands[isPretraining ? 1 : 0]
+        self.init(base: base, data: data, output: output, version: adapterKitVersion)
         replaces = arguments.flag("force")
         validation = arguments.value("validation")
         validationShare = try arguments.number("validation-share", in: 1e-6...0.9) ?? 0
@@ -171,7 +179,7 @@ extension TrainingRequest {
         options = try Self.options(arguments)
         if let name = arguments.value("save-as"), let choice = FullOutput(rawValue: name) { fullOutput = choice }
         extractedRank = try arguments.int("rank", in: 1...1 << 16) ?? extractedRank
-        try checkMethod(arguments)
+        if !isPretraining { try checkMethod(arguments) }
         try checkTogether(arguments)
     }
 

@@ -22,7 +22,9 @@ enum TrainTool {
             "OUT is a directory that PEFT loads (lora, prefix), or the adapters library (bottleneck); for full fine-tuning an "
                 + "archive of what changed, which adapter-unpack makes a model of again. It names its base by SHA-256, and "
                 + "holds the record of its training. The same command gives the same bytes.",
-            "`pretrain` makes a small base from nothing: CONFIG is a config.json of the Llama family.",
+            "`pretrain` makes a small base from nothing: CONFIG is a config.json of the Llama family. Of the options it takes "
+                + "--dtype and --max-shard-size, those of the course (but --cache-limit and --no-cache), "
+                + "of the text (but --retain) and of the records (but --base-name and --gradients).",
         ],
         options: TrainOptions.all,
         operands: [

@@ -44,13 +44,16 @@ struct TrainingRun {
     }
 
     /// Trains; returns the seconds that it took.
-    private func train(_ job: TrainingJob, _ files: SideFiles) throws -> Double {
+    func train(_ job: any TrainingWork, _ files: SideFiles) throws -> Double {
         let progress = StepProgress(terminal, label: "training", total: job.trainer.steps, done: job.trainer.done)
         defer { progress.finish() }
         let started = Clock.now
         var tokens = 0
         try files.open(done: job.trainer.done)
-        if job.trainer.done > 0 { terminal.note("going on after step \(job.trainer.done)") }
+        if job.request.resumes {
+            let changes = job.changes.isEmpty ? "" : " with another \(job.changes.map(\.text).joined(separator: ", "))"
+            terminal.note("going on after step \(job.trainer.done)\(changes)")
+        }
         try job.run { event in
             let seconds = Clock.now - started
             try files.write(event, seconds: seconds)
@@ -83,7 +86,7 @@ struct TrainingRun {
         _ job: TrainingJob, _ facts: RunFacts, _ files: SideFiles, trained: Double, started: Double
     ) throws -> Int32 {
         let (bytes, losses) = try TrainingOutput(job).write(threads: job.request.options.threads)
-        try files.finish(job)
+        try files.finish(job, method: job.plan.method.rawValue)
         try job.removeCheckpoint()
         let result = RunResult(
             bytes: bytes, trained: trained, seconds: Clock.now - started, tokens: files.tokens, losses: losses,

@@ -30,6 +30,23 @@ import Testing
         #expect(line(5, 12, 0, 79) == "merging  [==========>             ] 41%  5/12 B")
     }
 
+    @Test(arguments: [
+        (100, "training  [==========>     ] 62%  step 25/40  loss 1.234  5,120 tokens/s  0:02 left"),
+        (79, "training  [=======>    ] 62%  step 25/40  loss 1.234  5,120 tokens/s  0:02 left"),
+        (71, "training  [==> ] 62%  step 25/40  loss 1.234  5,120 tokens/s  0:02 left"),
+        (70, "training  62%  step 25/40  loss 1.234  5,120 tokens/s  0:02 left"),
+        (63, "62%  step 25/40  loss 1.234  5,120 tokens/s  0:02 left"),
+        (53, "step 25/40  loss 1.234  5,120 tokens/s  0:02 left"), (48, "step 25/40  0:02 left"), (20, "step 25/40"),
+        (9, "62%"), (2, ""),
+    ])
+    func stepsFitTheTerminal(_ columns: Int, _ text: String) {
+        let line = StepProgress.line(
+            label: "training", done: 25, total: 40, facts: "loss 1.234  5,120 tokens/s", seconds: 3, first: 0,
+            columns: columns)
+        #expect(line == text)
+        #expect(text.columns <= columns)
+    }
+
     @Test func withoutATotal() {
         #expect(line(1_500_000, nil, 1, 79) == "merging  1.50 MB  1.5 MB/s")
         #expect(line(1_500_000, 0, 1, 20) == "merging  1.50 MB")

@@ -290,7 +290,7 @@ def other_run(cases):
     for label, base, data, given in [
         ("another seed", "llama", cases.data, ["--seed", 4]), ("another rank", "llama", cases.data, ["--rank", 3]),
         ("other data", "llama", cases.held, []), ("another base", "llama-biases", cases.data, []),
-        ("another rate", "llama", cases.data, ["-l", 0.5]), ("another method", "llama", cases.data, ["--method", "prefix"]),
+        ("another decay", "llama", cases.data, ["--weight-decay", 0.5]), ("another method", "llama", cases.data, ["--method", "prefix"]),
     ]:  # fmt: skip
         answer = trainer.run(base, data, *options, "--resume", *given, output=out)
         fine = answer.code == 1 and "another" in answer.err and not out.exists()

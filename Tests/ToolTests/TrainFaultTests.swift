@@ -4,7 +4,7 @@ import Testing
 /// Training that fails or dies at any change of the file system leaves its output absent or whole.
 @Suite struct TrainFaultTests {
     /// What is asked for.
-    enum Way: String, CaseIterable { case lora, archive, checkpoints }
+    enum Way: String, CaseIterable { case lora, archive, checkpoints, pretraining }
 
     private struct Subject: FaultSubject {
         let scratch: Scratch
@@ -26,10 +26,12 @@ import Testing
                 switch way {
                 case .lora: []
                 case .archive: ["--method", "full"]
-                case .checkpoints: ["--checkpoint-every", "1"]
+                case .checkpoints, .pretraining: ["--checkpoint-every", "1"]
                 }
+            try scratch.write("inputs/config.json", PretrainTests.config)
+            let start = way == .pretraining ? ["pretrain", scratch("inputs/config.json")] : [base]
             arguments =
-                [base, "--data", scratch("inputs/data.jsonl"), "--steps", "3", "--threads", "1"] + more
+                start + ["--data", scratch("inputs/data.jsonl"), "--steps", "3", "--threads", "1"] + more
             inputs = contents(of: scratch("inputs"))
             let answer = Tools.run(tool, arguments + ["-o", scratch("good")])
             try #require(answer.status == 0, "\(answer.err)")
@@ -44,7 +46,7 @@ import Testing
         var output: String { scratch("work/out") }
         var changes: [String] { ["mkdir", "create", "write", "sync", "rename"] }
         /// A state that was kept stays where the run did not end well.
-        var ownNames: Set<String> { way == .checkpoints ? ["out", "out.checkpoint"] : ["out"] }
+        var ownNames: Set<String> { [.checkpoints, .pretraining].contains(way) ? ["out", "out.checkpoint"] : ["out"] }
 
         func prepare() throws {
             _ = Tools.shell("rm -rf \"$1\"; mkdir \"$1\"", scratch("work"))
@@ -58,7 +60,7 @@ import Testing
 
         /// Goes on from the state that was kept, if there is one.
         func runAgain() -> Answer {
-            let resumes = way == .checkpoints && exists(scratch("work/out.checkpoint"))
+            let resumes = exists(scratch("work/out.checkpoint"))
             return Tools.run(tool, arguments + ["-o", output, "--force"] + (resumes ? ["--resume"] : []))
         }
     }

@@ -83,7 +83,7 @@ struct Attention<T: Real>: Sendable {
     private func columns(_ block: Block, _ row: Int) -> Range<Int> {
         let first = window.map { max(block.keys.lowerBound, row + 1 - $0) } ?? block.keys.lowerBound
         let start = first - block.keys.lowerBound
-        // With a prefix there is no window, so that what a query sees is one run.
+        // Behind a prefix all fits into the window, so that what a query sees is one run.
         return start..<row + 1 - block.keys.lowerBound + prefixCount
     }
 

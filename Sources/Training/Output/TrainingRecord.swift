@@ -99,6 +99,7 @@ public struct TrainingRecord {
         }
         if let before = history.retainedBefore { result["retained_before"] = number(before) }
         if let loss = after.retained { result["retained_after"] = number(loss) }
+        if !history.changes.isEmpty { result["changes"] = .array(history.changes.map(\.json)) }
         fields["result"] = .object(result)
     }
 
