@@ -174,23 +174,24 @@ import Tokenization
                 total -= log(own[ids[first + row + 1]] / own.reduce(0, +))
             }
         }
-        let found = try Perplexity(decoder, tokenizer, [ids])
+        let found = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)])
         #expect(abs(found.loss - total / 29) < 1e-9 && found.tokens == 29 && found.bytes == 29)
         #expect(abs(found.perplexity - exp(found.loss)) < 1e-9)
         #expect(abs((found.bitsPerByte ?? 0) - found.loss / log(2)) < 1e-9)
         // With a stride of one, each id but those of the first window has a full window before it.
-        let near = try Perplexity(decoder, tokenizer, [ids], window: 8, stride: 1)
+        let near = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)], window: 8, stride: 1)
         #expect(near.tokens == 29 && near.loss != found.loss)
-        #expect(code { _ = try Perplexity(decoder, tokenizer, [ids], window: 65) } == "bad-window")
-        #expect(code { _ = try Perplexity(decoder, tokenizer, [ids], window: 8, stride: 9) } == "bad-stride")
-        #expect(code { _ = try Perplexity(decoder, tokenizer, [[1, 300]]) } == "no-token")
+        #expect(code { _ = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)], window: 65) } == "bad-window")
+        #expect(
+            code { _ = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)], window: 8, stride: 9) } == "bad-stride")
+        #expect(code { _ = try Perplexity(decoder, tokenizer, [LabelledIDs([1, 300])]) } == "no-token")
     }
 
     @Test func filesOfIds() throws {
         let scratch = try Scratch()
         let tokenizer = ByteTokenizer(vocabularySize: 256)
         func read(_ name: String, _ bytes: [UInt8]) throws -> [[Int]] {
-            try TokenFile(path: scratch.write(name, bytes), tokenizer).sequences
+            try TokenFile(path: scratch.write(name, bytes), tokenizer).sequences.map(\.ids)
         }
         #expect(try read("a.txt", [1, 2, 255]) == [[1, 2, 255]])
         #expect(
@@ -202,9 +203,9 @@ import Tokenization
         ])
         #expect(try read("a.safetensors", ids.encoded) == [[1, 2], [3, 256]])
         #expect(code { _ = try read("empty.txt", []) } == "no-tokens")
-        #expect(code { _ = try read("bad.jsonl", Array("[1, 2.5]".utf8)) } == "bad-tokens")
+        #expect(code { _ = try read("bad.jsonl", Array("[1, 2.5]".utf8)) } == "bad-example")
         let floats = TensorFile([.init("ids", "F32", [2], [1, 2])])
-        #expect(code { _ = try read("bad.safetensors", floats.encoded) } == "bad-tokens")
+        #expect(code { _ = try read("bad.safetensors", floats.encoded) } == "bad-dtype")
     }
 
     @Test func logitsAreWrittenWhole() throws {
