@@ -92,6 +92,17 @@ import Tokenization
         #expect(try session.take("hello /base") == .prompt("hello /base"))
         #expect(try session.take("//base") == .prompt("/base"))
         #expect(try session.take("/quit") == .quit)
+        let spaced = try TinyModel.lora(as: "a 'b' c", seed: 3, in: scratch)
+        let path = scratch.path
+        for name in ["'\(path)/a '\\''b'\\'' c'", "\"\(spaced)\"", "\(path)/a\\ \\'b\\'\\ c", "\(path)/\"a 'b' \"c"] {
+            #expect(try session.take("/use \(name):0.5") == .say(["base + \(spaced), weight 0.5"]), "\(name)")
+        }
+        #expect(try session.take("/weight \"a 'b' c\" 1") == .say(["base + \(spaced)"]))
+        for line in ["/use 'a", "/use \"a", "/use a\\"] {
+            #expect(code { _ = try session.take(line) } == "bad-command", "\(line)")
+        }
+        #expect(try session.take("don't") == .prompt("don't"))
+        #expect(try session.take("/base") == .say(["base alone"]))
         #expect(try session.take("/help") == .say(Session.help))
         for line in ["/use", "/weight lora 1", "/weight x", "/seed", "/seed x", "/bass", "/base x", "/use \(lora):x"] {
             #expect(code { _ = try session.take(line) }?.hasPrefix("bad-") == true, "\(line)")
