@@ -219,6 +219,35 @@ import Tokenization
         #expect(code { _ = try read("bad.safetensors", floats.encoded) } == "bad-dtype")
     }
 
+    /// What training learns from is measured, and nothing else.
+    @Test func whatDoesNotCountIsContext() throws {
+        let scratch = try Scratch()
+        let tokenizer = ByteTokenizer(vocabularySize: 256)
+        let tensors: [TensorFile.Tensor] = [
+            .init("tokens", "U8", [2, 3], bytes: [1, 2, 3, 4, 5, 0]),
+            .init("attention_mask", "U8", [2, 3], bytes: [1, 1, 1, 1, 1, 0]),
+            .init("labels", "I8", [2, 3], bytes: [156, 156, 3, 156, 5, 156]),
+        ]
+        let path = try scratch.write("padded.safetensors", TensorFile(tensors).encoded)
+        let ignored = LabelledIDs.ignored
+        #expect(
+            try TokenFile(path: path, tokenizer).sequences == [
+                LabelledIDs([1, 2, 3], labels: [ignored, ignored, 3]), LabelledIDs([4, 5], labels: [ignored, 5]),
+            ])
+        let line = #"{"prompt": "abc", "completion": "de"}"#
+        let file = try TokenFile(path: scratch.write("a.jsonl", line), tokenizer, end: 7)
+        let decoder = try shelf(scratch).decoder()
+        let found = try Perplexity(decoder, tokenizer, file.sequences)
+        let (whole, prompt) = (Array("abcde".utf8).map(Int.init) + [7], Array("abc".utf8).map(Int.init))
+        let all = try Perplexity(decoder, tokenizer, [LabelledIDs(whole)])
+        let before = try Perplexity(decoder, tokenizer, [LabelledIDs(prompt)])
+        #expect(found.tokens == 3 && abs(found.total - (all.total - before.total)) < 1e-9)
+        #expect(
+            code {
+                _ = try TokenFile(path: scratch.write("b.jsonl", #"{"ids": [1, 2], "labels": [1, -100]}"#), tokenizer)
+            } == "no-tokens")
+    }
+
     @Test func logitsAreWrittenWhole() throws {
         let scratch = try Scratch()
         let decoder = try shelf(scratch).decoder()
