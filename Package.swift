@@ -101,7 +101,8 @@ let package = Package(
             name: "GenerationTests",
             dependencies: ["Fixtures", "Generation", "Tokenization", "Adapters", "Safetensors", "Files", "Problems"]),
         .target(
-            name: "Tokenization", dependencies: ["COniguruma", "StrictJSON", "Files", "Problems"],
+            name: "Tokenization",
+            dependencies: ["COniguruma", "Tensors", "Safetensors", "StrictJSON", "Files", "Problems"],
             swiftSettings: strict),
         .target(name: "Console", dependencies: ["Problems", "CPosix"], swiftSettings: strict),
 

@@ -65,13 +65,7 @@ public enum BaseBinding {
         _ binding: Binding, of path: String, _ base: Checkpoint, allowed: Set<String>, threads: Int,
         progress: @escaping @Sendable (Int) -> Void = { _ in }
     ) throws(Problem) -> [Problem] {
-        try differences(binding, path, base, threads, progress).map { problem in
-            guard allowed.contains(problem.code) else { return problem }
-            var lowered = problem
-            lowered.severity = .warning
-            lowered.hint = nil
-            return lowered
-        }
+        try differences(binding, path, base, threads, progress).map { $0.lowered(ifIn: allowed) }
     }
 
     private static func differences(

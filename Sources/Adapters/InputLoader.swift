@@ -131,13 +131,7 @@ public struct LoadedInputs: Sendable {
     private static func entry(
         _ operand: AdapterOperand, _ adapter: Adapter, _ resolution: Resolution?, _ allowed: Set<String>
     ) -> Entry {
-        let problems = (resolution?.problems ?? adapter.problems).map { problem in
-            guard problem.severity == .error, allowed.contains(problem.code) else { return problem }
-            var lowered = problem
-            lowered.severity = .warning
-            lowered.hint = nil
-            return lowered
-        }
+        let problems = (resolution?.problems ?? adapter.problems).map { $0.lowered(ifIn: allowed) }
         return Entry(operand: operand, adapter: adapter, resolution: resolution, problems: problems)
     }
 

@@ -125,7 +125,7 @@ public final class Directory: Folder {
     public func freeSpace() throws(Problem) -> Int {
         var status = statvfs()
         let code = System.retrying { unsafe fstatvfs(descriptor.raw, &status) }
-        guard code >= 0 else { throw SystemErrors.problem(-code, "ask for the free space of", path) }
+        guard code >= 0 else { throw SystemErrors.problem(-code, "ask for its free space", path) }
         return Int(status.f_bavail) * Int(status.f_frsize)
     }
 

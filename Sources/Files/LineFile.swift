@@ -25,11 +25,22 @@ public final class LineFile: Sendable {
         var done = 0
         while done < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { all in
-                unsafe Glibc.write(descriptor.raw, all.baseAddress?.advanced(by: done), all.count - done)
+                unsafe System.append(descriptor.raw, UnsafeRawBufferPointer(rebasing: all[done...]))
             }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw SystemErrors.problem(count == 0 ? Int(EIO) : Int(errno), "write", path) }
+            guard count > 0 else {
+                removeIfEmpty()
+                throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write", path)
+            }
             done += count
         }
+    }
+
+    /// Leaves no file behind in which there is nothing.
+    private func removeIfEmpty() {
+        var (own, named) = (stat(), stat())
+        guard System.status(of: descriptor.raw, &own) >= 0, own.st_mode & S_IFMT == S_IFREG, own.st_size == 0,
+            unsafe lstat(path, &named) == 0, FileIdentity(named) == FileIdentity(own)
+        else { return }
+        _ = System.remove(path, in: AT_FDCWD, isDirectory: false)
     }
 }

@@ -22,7 +22,7 @@ public final class OutputFile: ByteSource {
         let code = System.allocate(descriptor.raw, count: size)
         // A file system that cannot reserve says so; then a full disk shows when it is written.
         if code < 0 && ![EOPNOTSUPP, ENOSYS, EINVAL].contains(Int32(-code)) {
-            throw SystemErrors.problem(-code, "reserve \(size) bytes for", path, output: true)
+            throw SystemErrors.problem(-code, "reserve \(SystemErrors.bytes(size))", path, output: true)
         }
     }
 
@@ -43,7 +43,7 @@ public final class OutputFile: ByteSource {
         let result = System.open(name, in: directory, flags: flags, mode: isTemporary ? 0o600 : 0o666)
         guard result >= 0 else {
             throw isTemporary
-                ? SystemErrors.problem(-result, "make a temporary file in", temporaryDirectory, output: true)
+                ? SystemErrors.problem(-result, "make a temporary file there", temporaryDirectory, output: true)
                 : SystemErrors.problem(-result, "create", path, output: true)
         }
         descriptor = Descriptor(result)
@@ -70,7 +70,7 @@ public final class OutputFile: ByteSource {
                 .io, "system-error", file: path, "does not fit into \(temporaryDirectory), where it is kept meanwhile",
                 hint: "set TMPDIR to a directory with more room")
         }
-        return SystemErrors.problem(code, isFull && size > 0 ? "\(doing) all \(size) bytes of" : doing, path)
+        return SystemErrors.problem(code, isFull && size > 0 ? "\(doing) all \(SystemErrors.bytes(size))" : doing, path)
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -115,7 +115,7 @@ public final class OutputFile: ByteSource {
                 count: count - done)
             if step < 0 {
                 let unsupported = [EXDEV, EOPNOTSUPP, ENOSYS, EINVAL, EPERM].contains(Int32(-step))
-                guard unsupported else { throw failed(-step, "copy into") }
+                guard unsupported else { throw failed(-step, "write") }
                 return try copyByHand(from: source, at: start + done, count: count - done, to: offset + done)
             }
             // Some file systems copy nothing and say nothing; reading tells whether the file is shorter now.

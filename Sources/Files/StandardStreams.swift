@@ -27,6 +27,22 @@ public enum StandardStreams {
         }
     }
 
+    /// What messages call the input at `path`, where `-` is standard input.
+    public static func inputName(_ path: String) -> String { path == "-" ? "standard input" : path }
+
+    /// All bytes of the file at `path`, or of standard input where that is `-`.
+    public static func readInput(_ path: String, limit: Int) throws(Problem) -> [UInt8] {
+        if path == "-" { return try spoolInput().readAll(limit: limit) }
+        do throws(Problem) {
+            return try InputFile(path: path).readAll(limit: limit)
+        } catch {
+            guard error.code == "not-a-file", Directory.kind(of: path) != .directory else { throw error }
+            var copy = error
+            copy.hint = "write - in its place, and send it by a pipe: COMMAND | TOOL ... -"
+            throw copy
+        }
+    }
+
     /// Waits for some bytes of standard input, and returns how many have come; none at its end.
     ///
     /// - Throws: `interrupted` if a signal comes meanwhile, or came before.
@@ -62,7 +78,7 @@ public enum StandardStreams {
                 }
             }
             guard count > 0 else {
-                throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write to", "standard output")
+                throw SystemErrors.problem(count == 0 ? Int(EIO) : -count, "write", "standard output")
             }
             done += count
         }

@@ -57,6 +57,10 @@ enum System {
         mutating(.write) { unsafe pwrite(descriptor, buffer.baseAddress, buffer.count, offset) }
     }
 
+    static func append(_ descriptor: Int32, _ buffer: UnsafeRawBufferPointer) -> Int {
+        mutating(.write) { unsafe Glibc.write(descriptor, buffer.baseAddress, buffer.count) }
+    }
+
     static func copy(from: Int32, at: Int, to: Int32, at position: Int, count: Int) -> Int {
         mutating(.copy) { ak_copy_file_range(from, Int64(at), to, Int64(position), count) }
     }

@@ -15,6 +15,17 @@ enum SystemErrors {
         return Problem(kind, "system-error", file: path, "cannot \(doing): \(reason)", hint: hint)
     }
 
+    /// A number of bytes in groups of three digits: `82,984 bytes`.
+    static func bytes(_ count: Int) -> String {
+        var text = String(count)
+        var place = text.count - 3
+        while place > 0 {
+            text.insert(",", at: text.index(text.startIndex, offsetBy: place))
+            place -= 3
+        }
+        return text + (count == 1 ? " byte" : " bytes")
+    }
+
     private static func sentence(_ code: Int32) -> (String, String?) {
         switch code {
         case ENOENT: ("no such file or directory", "check the path")

@@ -18,6 +18,10 @@ public final class AdapterShelf {
     public private(set) var inUse: [AdapterOperand] = []
     /// Warnings and notes about adapters that were read since this was last emptied.
     public var notes: [Problem] = []
+    /// Codes of errors that may be taken for warnings.
+    public static let allowable =
+        (LoadedInputs.allowableInMerge.filter { $0 != "overflow" } + ["unexpected-tensor"]).sorted()
+
     private let threads: Int
     private let allowed: Set<String>
     private var known: [String: Kind] = [:]
@@ -46,7 +50,21 @@ public final class AdapterShelf {
         } catch {
             throw Self.list(error)
         }
+        notes = try Self.checkLayout(checkpoint, config, allowing)
         model = try ServedModel(checkpoint, threads: threads)
+    }
+
+    /// Holds the base's tensors against its config, before anything is read; what is allowed is returned as warnings.
+    private static func checkLayout(
+        _ checkpoint: Checkpoint, _ config: LlamaConfig, _ allowed: Set<String>
+    ) throws(ProblemList) -> [Problem] {
+        // Scales beside a weight of 8 bits are a part of it.
+        let found = LlamaLayout(config).problems(checkpoint) { place in
+            place.info.dtype.bits == 8 ? StoredScales.companions(of: place.info.name) : []
+        }
+        let problems = found.map { $0.lowered(ifIn: allowed) }
+        if ProblemList(problems).hasErrors { throw ProblemList(problems) }
+        return problems
     }
 
     private static func list(_ problem: Problem) -> ProblemList { ProblemList([problem]) }
@@ -97,9 +115,25 @@ public final class AdapterShelf {
             known[path] = kind
             return
         }
-        let id = try model.attach(path: path, weight: 0, allowing: allowed)
+        let id = try attach(path)
         known[path] = .served(id)
         notes += model.attachments.first { $0.id == id }?.notes ?? []
+    }
+
+    private func attach(_ path: String) throws(ProblemList) -> AttachmentID {
+        do throws(ProblemList) {
+            return try model.attach(path: path, weight: 0, allowing: allowed)
+        } catch {
+            throw ProblemList(
+                error.problems.map { problem in
+                    guard problem.code == "not-lora" else { return problem }
+                    var copy = problem
+                    copy.hint =
+                        "these kinds can be run: LoRA and its relatives DoRA, rsLoRA and PiSSA, trainable tokens, prefix tuning, "
+                        + "and bottlenecks of the 'adapters' library"
+                    return copy
+                })
+        }
     }
 
     private func check(_ binding: Binding, _ path: String) throws(ProblemList) {

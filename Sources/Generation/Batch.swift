@@ -21,26 +21,33 @@ public struct Batch: Sendable {
 
     /// The lines in order.
     public let requests: [Request]
+    /// The file that they are from, for messages.
+    private let file: String?
 
     private static let fields = [
         "prompt", "ids", "adapter", "max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "ignore_eos",
     ]
 
-    /// Reads all lines of a file, and refuses it if one of them makes no sense.
+    /// Reads all lines of a file, or of standard input (`-`), and refuses it if one of them makes no sense.
     ///
     /// - Parameters:
     ///   - adapters: what is in use for lines that name none; `null` is the base alone.
     ///   - options: what lines do not say otherwise.
     public init(path: String, adapters: [AdapterOperand], _ options: GenerationOptions) throws(Problem) {
+        let file = StandardStreams.inputName(path)
         do throws(Problem) {
-            try self.init(InputFile(path: path).readAll(limit: 1 << 30), adapters: adapters, options)
+            try self.init(
+                StandardStreams.readInput(path, limit: 1 << 30), file: file, adapters: adapters, options)
         } catch {
-            throw error.at(file: path)
+            throw error.at(file: file)
         }
     }
 
     /// The same for the bytes of a file.
-    public init(_ bytes: [UInt8], adapters: [AdapterOperand], _ options: GenerationOptions) throws(Problem) {
+    public init(
+        _ bytes: [UInt8], file: String? = nil, adapters: [AdapterOperand], _ options: GenerationOptions
+    ) throws(Problem) {
+        self.file = file
         requests = try JSONLines.split(bytes).map { (entry) throws(Problem) in
             let value = try JSONLines.value(entry)
             do throws(Problem) {
@@ -126,17 +133,19 @@ public struct Batch: Sendable {
     ///
     /// Everything that can be wrong with a line is found before the first text is begun.
     ///
-    /// - Parameter body: gets each line with its text.
+    /// - Parameters:
+    ///   - isCancelled: asked before each token; what is not made then is left out.
+    ///   - body: gets each line with its text.
     public func run(
         _ shelf: AdapterShelf, _ generator: (Decoder) throws(Problem) -> Generator,
-        _ body: (Request, Generated) throws(Problem) -> Void
+        isCancelled: () -> Bool = { false }, _ body: (Request, Generated) throws(Problem) -> Void
     ) throws(ProblemList) {
         var decoders: [String: Decoder] = [:]
         var prompts: [[Int]] = []
         for request in requests {
             if decoders[Self.key(request)] == nil {
-                try shelf.use(request.adapters)
-                try listed(request) { () throws(Problem) -> Void in decoders[Self.key(request)] = try shelf.decoder() }
+                try located(request) { () throws(ProblemList) in try shelf.use(request.adapters) }
+                try listed(request) { () throws(Problem) in decoders[Self.key(request)] = try shelf.decoder() }
             }
             guard let decoder = decoders[Self.key(request)] else { continue }
             try listed(request) { () throws(Problem) -> Void in
@@ -148,12 +157,19 @@ public struct Batch: Sendable {
             }
         }
         for (request, prompt) in zip(requests, prompts) {
-            guard let decoder = decoders[Self.key(request)] else { continue }
-            try listed(request) { () throws(Problem) -> Void in
+            guard let decoder = decoders[Self.key(request)], !isCancelled() else { continue }
+            var made: Generated?
+            try listed(request) { () throws(Problem) in
+                made = try generator(decoder).run(prompt, request.options, isCancelled: isCancelled)
+            }
+            do throws(Problem) {
                 try checkInterrupted()
-                try body(request, try generator(decoder).run(prompt, request.options))
+                if let made, made.reason != .interrupted { try body(request, made) }
+            } catch {
+                throw ProblemList([error])
             }
         }
+        do throws(Problem) { try checkInterrupted() } catch { throw ProblemList([error]) }
     }
 
     private static func key(_ request: Request) -> String {
@@ -161,12 +177,26 @@ public struct Batch: Sendable {
     }
 
     private func listed(_ request: Request, _ body: () throws(Problem) -> Void) throws(ProblemList) {
-        do throws(Problem) {
+        try located(request) { () throws(ProblemList) in
+            do throws(Problem) { try body() } catch { throw ProblemList([error]) }
+        }
+    }
+
+    /// Says of which line a problem is.
+    private func located(_ request: Request, _ body: () throws(ProblemList) -> Void) throws(ProblemList) {
+        do throws(ProblemList) {
             try body()
         } catch {
-            var copy = error
-            if error.kind != .interrupted { copy.message = "line \(request.line): \(error.message)" }
-            throw ProblemList([copy])
+            throw ProblemList(error.problems.map { $0.kind == .interrupted ? $0 : located($0, request.line) })
         }
+    }
+
+    private func located(_ problem: Problem, _ line: Int) -> Problem {
+        var copy = problem
+        // What is wrong with another file or its tensor is said after the place that names it.
+        let place = [problem.file, problem.tensor.map { "tensor '\($0)'" }].compactMap { $0.map { "\($0): " } }
+        copy.message = "line \(line): \(place.joined())\(problem.message)"
+        (copy.file, copy.tensor) = (file, nil)
+        return copy
     }
 }

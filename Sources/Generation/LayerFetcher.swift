@@ -29,7 +29,7 @@ struct LayerFetcher {
         Problem(
             .incompatible, "shape-mismatch", tensor: name,
             "has shape \(found), but config.json asks for \(wanted)",
-            hint: "weights and config.json belong to different models: get both again from one place")
+            hint: LlamaLayout.mismatchHint)
     }
 
     /// The embedding; an adapter may have given it more rows than the config says.
@@ -89,7 +89,7 @@ struct LayerFetcher {
             throw Problem(
                 .incompatible, "unexpected-bias", tensor: name + ".bias",
                 "is in the base, though config.json says that there is none",
-                hint: "weights and config.json belong to different models: get both again from one place")
+                hint: LlamaLayout.mismatchHint)
         }
         return layer
     }

@@ -4,9 +4,9 @@ import Tokenization
 
 /// How well a model predicts sequences of ids.
 ///
-/// The loss is −ln of the probability of each id but the first of a sequence, given those before it in its window. Windows of
-/// `window` positions begin every `stride`; each position is counted in the first window that has it, so with a stride less
-/// than the window, all but the first window's have at least window − stride ids before them.
+/// The loss is −ln of the probability of each id that counts, but the first of a sequence, given those before it in its
+/// window. Windows of `window` positions begin every `stride`; each position is counted in the first window that has it, so
+/// with a stride less than the window, all but the first window's have at least window − stride ids before them.
 public struct Perplexity: Sendable {
     /// The sum of the losses, in nats.
     public private(set) var total = 0.0
@@ -29,8 +29,8 @@ public struct Perplexity: Sendable {
     ///   - stride: from one window to the next; `nil` for no overlap.
     ///   - progress: gets the number of positions that were computed since it was last called.
     public init(
-        _ decoder: Decoder, _ tokenizer: any Tokenizer, _ sequences: [[Int]], window: Int? = nil, stride: Int? = nil,
-        progress: (Int) -> Void = { _ in }
+        _ decoder: Decoder, _ tokenizer: any Tokenizer, _ sequences: [LabelledIDs], window: Int? = nil,
+        stride: Int? = nil, progress: (Int) -> Void = { _ in }
     ) throws(Problem) {
         let limit = decoder.config.positions.map { $0 - decoder.prefixLength }
         let window = window ?? min(limit ?? 2048, 2048)
@@ -48,18 +48,22 @@ public struct Perplexity: Sendable {
                 hint: "choose one from 1 to \(window)")
         }
         var bytes: Int? = 0
-        for ids in sequences where ids.count > 1 {
-            if let bad = ids.first(where: { !(0..<decoder.vocabulary).contains($0) }) { try decoder.check([bad]) }
-            try add(decoder, ids, window: window, step: step, progress)
-            let text = try? tokenizer.decode(Array(ids.dropFirst()), skipsSpecial: true)
+        for sequence in sequences where sequence.targetCount > 0 {
+            let targets = (1..<sequence.ids.count).compactMap(sequence.target)
+            if let bad = (sequence.ids + targets).first(where: { !(0..<decoder.vocabulary).contains($0) }) {
+                try decoder.check([bad])
+            }
+            try add(decoder, sequence, window: window, step: step, progress)
+            let text = try? tokenizer.decode(targets, skipsSpecial: true)
             bytes = text.flatMap { text in bytes.map { $0 + text.count } }
         }
         self.bytes = bytes
     }
 
     private mutating func add(
-        _ decoder: Decoder, _ ids: [Int], window: Int, step: Int, _ progress: (Int) -> Void
+        _ decoder: Decoder, _ sequence: LabelledIDs, window: Int, step: Int, _ progress: (Int) -> Void
     ) throws(Problem) {
+        let ids = sequence.ids
         // The last id is predicted, and predicts nothing.
         let inputs = ids.count - 1
         var done = 0
@@ -71,14 +75,15 @@ public struct Perplexity: Sendable {
             try decoder.forEachLogits(Array(ids[begin..<end]), &cache) { (first, logits) throws(Problem) in
                 let count = logits.count / decoder.logitCount
                 for row in 0..<count where begin + first + row >= done {
+                    guard let target = sequence.target(begin + first + row + 1) else { continue }
                     let place = row * decoder.logitCount
-                    sum += Self.loss(logits[place..<place + decoder.logitCount], ids[begin + first + row + 1])
+                    sum += Self.loss(logits[place..<place + decoder.logitCount], target)
+                    tokens += 1
                 }
                 progress(count)
             }
             guard sum.isFinite else { throw Sampler.noNumber() }
             total += sum
-            tokens += end - done
             done = end
             begin += step
         }

@@ -32,7 +32,8 @@ public struct Session {
 
     /// What the commands are.
     public static let help = [
-        "/use ADAPTER[:W]...  use these adapters and no others; read once, then changed at once",
+        "/use ADAPTER[:W]...  use these adapters and no others; read once, then changed at once. A name with a space is",
+        "                     written as in a shell: 'my adapter', or my\\ adapter",
         "/base                use none",
         "/weight NAME W       give an adapter in use another weight",
         "/adapters            list what is in use",
@@ -57,7 +58,7 @@ public struct Session {
         guard line.contains(where: { !$0.isWhitespace }) else { return .nothing }
         guard line.hasPrefix("/") else { return .prompt(line) }
         if line.hasPrefix("//") { return .prompt(String(line.dropFirst())) }
-        let words = line.split(whereSeparator: \.isWhitespace).map(String.init)
+        let words = try Self.words(line)
         let rest = Array(words.dropFirst())
         switch (words[0], rest.count) {
         case ("/quit", 0), ("/exit", 0): return .quit
@@ -80,6 +81,38 @@ public struct Session {
         default:
             throw Self.usage("there is no command '\(words[0])'", hint: "/help lists them; a prompt may begin with //")
         }
+    }
+
+    /// The words of a command, with quotes and backslashes as in a shell.
+    private static func words(_ line: String) throws(ProblemList) -> [String] {
+        var words: [String] = []
+        var word: String?
+        var quote: Character?
+        var rest = line[...]
+        while let next = rest.popFirst() {
+            if next == quote {
+                quote = nil
+            } else if next == "\\", quote != "'" {
+                guard let escaped = rest.popFirst() else {
+                    throw usage("the line ends with a backslash", hint: "write two for a backslash itself")
+                }
+                // Between double quotes, most backslashes stand for themselves.
+                let isKept = quote == "\"" && !"\"\\$`".contains(escaped)
+                word = (word ?? "") + (isKept ? "\\" : "") + String(escaped)
+            } else if quote == nil, next == "'" || next == "\"" {
+                quote = next
+                word = word ?? ""
+            } else if quote == nil, next.isWhitespace {
+                if let word { words.append(word) }
+                word = nil
+            } else {
+                word = (word ?? "") + String(next)
+            }
+        }
+        if let quote {
+            throw usage("the quote \(quote) is not closed", hint: "write \\\(quote) for the character itself")
+        }
+        return words + (word.map { [$0] } ?? [])
     }
 
     private static func usage(_ message: String, hint: String? = nil) -> ProblemList {

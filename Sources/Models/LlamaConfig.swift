@@ -48,6 +48,9 @@ public struct LlamaConfig: Sendable, Equatable {
     /// Numbers of all keys of a position.
     public var keyWidth: Int { keyValueHeads * headSize }
 
+    /// The id that is put behind an example, to be learned with it; `nil` where there is none.
+    public var endOfExample: Int? { endIDs.first.flatMap { $0 < vocabulary ? $0 : nil } }
+
     /// How many positions a query of a layer sees; `nil` for all before it.
     public func window(ofLayer layer: Int) -> Int? { layer >= firstWindowLayer ? window : nil }
 

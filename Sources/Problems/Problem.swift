@@ -96,6 +96,15 @@ public struct Problem: Error, Sendable, Equatable {
         self.init(.error, kind, code, file: file, tensor: tensor, message, hint: hint, offset: offset)
     }
 
+    /// The same problem as a warning, which needs no next step, if it is an error whose code is in `allowed`.
+    public func lowered(ifIn allowed: Set<String>) -> Problem {
+        guard severity == .error, allowed.contains(code) else { return self }
+        var copy = self
+        copy.severity = .warning
+        copy.hint = nil
+        return copy
+    }
+
     /// The same problem, said of `file` unless it names one already.
     public func at(file: String) -> Problem {
         var copy = self

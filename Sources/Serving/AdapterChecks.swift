@@ -22,9 +22,9 @@ enum AdapterChecks {
         do throws(Problem) {
             try BaseBinding.check(&inputs, allowed: allowed, threads: base.threads) { _ in }
             var more = Array(inputs.entries[0].problems.dropFirst(known))
-            if let problem = try inputs.untrained() { more.append(lowered(untrained(problem), allowed)) }
+            if let problem = try inputs.untrained() { more.append(untrained(problem).lowered(ifIn: allowed)) }
             held = try HeldAdapter(adapter, resolution, allowed: allowed)
-            more += held.problems.map { lowered($0, allowed) }
+            more += held.problems.map { $0.lowered(ifIn: allowed) }
             found += more.map(reworded)
         } catch {
             throw ProblemList(found + [error])
@@ -69,14 +69,6 @@ enum AdapterChecks {
         }
     }
 
-    private static func lowered(_ problem: Problem, _ allowed: Set<String>) -> Problem {
-        guard problem.severity == .error, allowed.contains(problem.code) else { return problem }
-        var copy = problem
-        copy.severity = .warning
-        copy.hint = nil
-        return copy
-    }
-
     private static func untrained(_ problem: Problem) -> Problem {
         var copy = problem
         copy.message = "holds nothing but deltas that are zero: the model would answer as the base does"
@@ -95,11 +87,23 @@ enum AdapterChecks {
             "attach it to the original 16-bit model",
         "serve it as an adapter": nil,
         "merge it with PEFT, or serve it as an adapter": nil,
+        "adapter-inspect shows what it holds; LoRA and trainable tokens can be verified and merged":
+            "LoRA and trainable tokens can be attached",
+        "a bias cannot be added to this architecture: train with lora_bias=False":
+            "only a bias that the base has can be changed while it runs: train with lora_bias=False",
+        "build the repeated base first, then merge with this field removed":
+            "build the repeated base first, then attach with this field removed",
+    ]
+    /// Parts of messages that speak of a merge.
+    private static let words = [
+        (", so there is nothing to merge", ""), (", so there is nothing fixed to merge", ""),
+        ("so the merged model gets it", "so the model gets it"), ("no merge is defined", "no sum is defined"),
     ]
 
     private static func reworded(_ problem: Problem) -> Problem {
-        guard let hint = problem.hint else { return problem }
         var copy = problem
+        for (old, new) in words { copy.message = copy.message.replacing(old, with: new) }
+        guard let hint = problem.hint else { return copy }
         // Two optionals: what has no place here has no hint.
         copy.hint = hints[hint] ?? hint.replacing("--allow ", with: "allowing ")
         return copy

@@ -35,7 +35,8 @@ public struct ModelSnapshot: Sendable {
         if let found = try parameter(name + ".weight") { return found }
         throw Problem(
             .incompatible, "no-tensor", file: base.checkpoint.path, tensor: name,
-            "is neither in the base nor brought by an adapter", hint: "parameterNames lists all names")
+            attachments.isEmpty ? "is not in the base" : "is neither in the base nor brought by an adapter",
+            hint: "adapter-inspect --tensors lists what the base has")
     }
 
     private func parameter(_ name: String) throws(Problem) -> ServedTensor? {

@@ -48,60 +48,18 @@ public struct BaseModel: Sendable {
         return config
     }
 
-    /// The tensors that a model of these sizes has, with their shapes.
-    public static func layout(_ config: LlamaConfig) -> [(name: String, shape: [Int])] {
-        var list = [(LlamaNames.embedding, [config.vocabulary, config.hidden])]
-        for layer in 0..<config.layers {
-            let path = LlamaNames.layer(layer)
-            for module in LlamaNames.linear {
-                guard let shape = LlamaNames.shape(of: module, config) else { continue }
-                list.append(("\(path).\(module).weight", shape))
-                if LlamaNames.hasBias(module, config) { list.append(("\(path).\(module).bias", [shape[0]])) }
-            }
-            for norm in LlamaNames.norms { list.append(("\(path).\(norm).weight", [config.hidden])) }
-        }
-        list.append((LlamaNames.finalNorm, [config.hidden]))
-        if !config.isTied { list.append((LlamaNames.head, [config.vocabulary, config.hidden])) }
-        return list
-    }
-
+    /// What differs from the layout that the config asks for, and weights that are no numbers to train on.
     private static func problems(_ checkpoint: Checkpoint, _ config: LlamaConfig) -> [Problem] {
-        var problems: [Problem] = []
-        var known: Set<String> = []
-        for (name, shape) in layout(config) {
-            known.insert(name)
-            guard let place = checkpoint.lookup(name) else {
-                problems.append(
-                    Problem(
-                        .incompatible, "no-tensor", file: checkpoint.path, tensor: name,
-                        "is missing; config.json asks for it with shape \(shape)"))
-                continue
-            }
-            let file = checkpoint.shards[place.shard].file.path
-            if place.info.shape != shape {
-                problems.append(
-                    Problem(
-                        .incompatible, "shape-mismatch", file: file, tensor: name,
-                        "has shape \(place.info.shape), but config.json asks for \(shape)",
-                        hint: "the weights belong to another config"))
-            } else if ![DType.f64, .f32, .f16, .bf16].contains(place.info.dtype) {
-                problems.append(
-                    Problem(
-                        .incompatible, "bad-dtype", file: file, tensor: name,
-                        "is \(place.info.dtype.rawValue); weights of float32, float16 or bfloat16 can be trained on"))
-            }
+        let layout = LlamaLayout(config)
+        let found = layout.problems(checkpoint)
+        if !found.isEmpty { return found }
+        return layout.tensors.compactMap { name, _ in
+            guard let place = checkpoint.lookup(name), ![DType.f64, .f32, .f16, .bf16].contains(place.info.dtype)
+            else { return nil }
+            return Problem(
+                .incompatible, "bad-dtype", file: checkpoint.shards[place.shard].file.path, tensor: name,
+                "is \(place.info.dtype.rawValue); weights of float32, float16 or bfloat16 can be trained on")
         }
-        for place in checkpoint.tensors where !known.contains(place.info.name) {
-            // A copy of the embedding as a tied head, and rotary tables of older versions, say nothing new.
-            if config.isTied && place.info.name == LlamaNames.head { continue }
-            if place.info.name.hasSuffix("rotary_emb.inv_freq") { continue }
-            problems.append(
-                Problem(
-                    .incompatible, "unexpected-tensor", file: checkpoint.shards[place.shard].file.path,
-                    tensor: place.info.name, "has no place in a model of type \(config.modelType)",
-                    hint: "the model computes something else than its config says"))
-        }
-        return problems
     }
 
     /// The values of a tensor: rows × columns, vectors as one row.

@@ -1,3 +1,5 @@
+import Models
+
 /// What a training costs, against training everything.
 public struct TrainingCosts: Sendable {
     /// Numbers that are trained.
@@ -23,7 +25,7 @@ extension Trainer {
     /// What it costs.
     public var costs: TrainingCosts {
         let trained = model.trained.reduce(0) { $0 + $1.value.count }
-        let base = BaseModel.layout(model.config).reduce(0) { $0 + $1.shape.reduce(1, *) }
+        let base = LlamaLayout(model.config).tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
         return TrainingCosts(
             trained: trained, base: base, optimizerBytes: AdamW<Float>.bytes(trained),
             fullOptimizerBytes: AdamW<Float>.bytes(base), frozenLayers: model.hasFrozenPart ? model.lowest : 0,

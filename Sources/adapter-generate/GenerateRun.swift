@@ -34,7 +34,7 @@ struct GenerateRun {
     }
 
     func tellNotes() {
-        terminal.report(shelf.notes)
+        terminal.report(terminal.json ? shelf.notes : shelf.notes.gathered)
         shelf.notes = []
     }
 
@@ -45,10 +45,9 @@ struct GenerateRun {
         case .ids(let ids): return ids
         case .text(let text): return try generator.ids(ofPrompt: text)
         case .file(let path):
-            return try generator.ids(ofPrompt: InputFile(path: path).readAll(limit: 1 << 30))
+            return try generator.ids(ofPrompt: StandardStreams.readInput(path, limit: 1 << 30))
         case .standardInput:
-            let spool = try StandardStreams.spoolInput()
-            return try generator.ids(ofPrompt: spool.readAll(limit: 1 << 30))
+            return try generator.ids(ofPrompt: StandardStreams.readInput("-", limit: 1 << 30))
         }
     }
 
@@ -67,7 +66,7 @@ struct GenerateRun {
             terminal.print(json: document(result, request.adapters, request.options, loaded: loaded))
         } else {
             if !result.text.isEmpty, !result.text.hasSuffix("\n") { terminal.print() }
-            try tell(result)
+            try tell(result, request.options)
         }
         if result.reason == .interrupted, !terminal.outputIsClosed { try checkInterrupted() }
         return 0
@@ -82,8 +81,8 @@ struct GenerateRun {
         return text.unicodeScalars.map { $0 == "\n" || $0 == "\t" ? String($0) : escaped(String($0)) }.joined()
     }
 
-    /// The summary of a text.
-    func tell(_ result: Generated) throws {
+    /// The summary of a text that was made with `options`.
+    func tell(_ result: Generated, _ options: GenerationOptions) throws {
         // What was made comes before what is said of it, also where both go to one file.
         try terminal.flush()
         var parts = ["\(Humane.count(result.ids.count, "token"))"]
@@ -97,9 +96,8 @@ struct GenerateRun {
         case .interrupted: parts.append("interrupted")
         case .length: break
         }
-        if request.isSeedChosen, request.options.sampling.temperature > 0 {
-            parts.append("seed \(request.options.seed)")
-        }
+        let isToldSeed = request.isSeedChosen || options.seed != request.options.seed
+        if isToldSeed, options.sampling.temperature > 0 { parts.append("seed \(options.seed)") }
         terminal.note(parts.joined(separator: ", "))
     }
 
@@ -132,13 +130,16 @@ struct GenerateRun {
     private func batch(_ path: String) throws -> Int32 {
         let batch = try Batch(path: path, adapters: request.adapters, request.options)
         var tokens = 0
-        try batch.run(shelf, { (decoder) throws(Problem) in generator(decoder) }) { (line, result) throws(Problem) in
+        try batch.run(
+            shelf, { (decoder) throws(Problem) in generator(decoder) }, isCancelled: { isStopped }
+        ) { (line, result) throws(Problem) in
             tellNotes()
             tokens += result.ids.count
             let members = Self.members(result, line.adapters, line.options)
             terminal.print(JSON.object([("line", .int(line.line))] + members).compact)
             try terminal.flush()
         }
+        if terminal.outputIsClosed { return 0 }
         terminal.note(
             "\(Humane.count(batch.requests.count, "prompt")), \(Humane.count(tokens, "token")) in "
                 + Humane.duration(Clock.now - started))
@@ -168,19 +169,20 @@ struct GenerateRun {
     private func perplexity(_ path: String, _ window: Int?, _ stride: Int?) throws -> Int32 {
         try use()
         let decoder = try shelf.decoder()
-        let file = try TokenFile(path: path, tokenizer)
+        let name = StandardStreams.inputName(path)
+        let file = try TokenFile(path: path, tokenizer, end: shelf.config.endOfExample)
         let result: Perplexity
         do throws(Problem) {
             result = try Perplexity(decoder, tokenizer, file.sequences, window: window, stride: stride)
         } catch {
-            throw error.kind == .usage || error.kind == .interrupted ? error : error.at(file: path)
+            throw error.kind == .usage || error.kind == .interrupted ? error : error.at(file: name)
         }
         if terminal.json {
             terminal.print(json: [
                 "schema": "adapterkit.perplexity", "version": 1, "base": .string(request.base),
                 "adapters": .array(
                     request.adapters.map { ["path": .string($0.path), "weight": .double($0.weight)] }),
-                "file": .string(path), "tokens": .int(result.tokens), "loss": .double(result.loss),
+                "file": .string(name), "tokens": .int(result.tokens), "loss": .double(result.loss),
                 "perplexity": .double(result.perplexity), "bits_per_byte": .optional(result.bitsPerByte),
                 "bytes": .optional(result.bytes), "sequences": .int(file.sequences.count),
             ])
@@ -188,7 +190,7 @@ struct GenerateRun {
         }
         let bits = result.bitsPerByte.map { ", \(Humane.significant($0, digits: 4)) bits per byte" } ?? ""
         terminal.print(
-            "\(escaped(path)): loss \(Humane.significant(result.loss, digits: 5)) nats, perplexity "
+            "\(escaped(name)): loss \(Humane.significant(result.loss, digits: 5)) nats, perplexity "
                 + "\(Humane.significant(result.perplexity, digits: 5))\(bits); \(Humane.count(result.tokens, "token"))")
         return 0
     }

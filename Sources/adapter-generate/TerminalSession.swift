@@ -37,7 +37,7 @@ struct TerminalSession {
             do {
                 if try !answer(line) { return 0 }
             } catch let list as ProblemList {
-                terminal.report(list)
+                terminal.report(list.problems.gathered)
             } catch let problem as Problem {
                 if problem.kind != .interrupted { terminal.report(problem) }
             }
@@ -65,7 +65,7 @@ struct TerminalSession {
                 try terminal.flush()
             }
             if !result.text.hasSuffix("\n") { terminal.print() }
-            try context.tell(result)
+            try context.tell(result, session.options)
         }
         return true
     }

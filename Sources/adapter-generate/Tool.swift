@@ -28,6 +28,8 @@ enum GenerateTool {
             "A batch is a file of JSON lines: {\"prompt\": \"...\", \"adapter\": \"PATH[:WEIGHT]\"}. 'adapter' may be a list, or null "
                 + "for the base alone; without it, the adapters of the command line are used. A line may have its own max_tokens, "
                 + "temperature, top_k, top_p, seed, stop and ignore_eos. Each adapter is read once.",
+            "FILE may be - for standard input, with --prompt-file, --batch and --perplexity (a text): what a command prints comes by "
+                + "a pipe, as in COMMAND | adapter-generate BASE --batch -.",
             "The next token is the likeliest, unless --temperature, --top-k or --top-p is given; then it is drawn, and the same "
                 + "--seed draws the same. The number of threads does not change any result.",
         ],
@@ -61,8 +63,9 @@ enum GenerateTool {
             Option(
                 "perplexity", value: "FILE",
                 help:
-                    "Instead of text, say how well the model predicts FILE. It is a text, or token ids: .safetensors with "
-                    + "'ids' or 'input_ids', or .jsonl with an array of ids in each line.",
+                    "Instead of text, say how well the model predicts FILE: a text, or what adapter-train reads: .safetensors with "
+                    + "'input_ids' (or 'ids', 'tokens'), or .jsonl with \"prompt\" and \"completion\", of which the completion counts, "
+                    + "\"text\", \"input_ids\" or an array of ids in each line.",
                 group: "For comparisons"),
             Option(
                 "window", value: "N",
@@ -77,7 +80,7 @@ enum GenerateTool {
             Option("force", short: "f", help: "With --logits: replace FILE if it exists.", group: "For comparisons"),
             Option(
                 "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
-                choices: LoadedInputs.allowableInMerge.filter { $0 != "overflow" }),
+                choices: AdapterShelf.allowable),
             Option("threads", short: "t", value: "N", help: "Use N threads; by default one for each CPU."),
         ],
         operands: [
@@ -106,7 +109,11 @@ enum GenerateTool {
             terminal.report(shelf.model.checkpoint.problems)
             let run = GenerateRun(
                 request: request, shelf: shelf, tokenizer: tokenizer, terminal: terminal, started: started)
-            return try run.run()
+            do {
+                return try run.run()
+            } catch let list as ProblemList where !terminal.json {
+                throw ProblemList(list.problems.gathered)
+            }
         }
     }
 }

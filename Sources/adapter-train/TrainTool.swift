@@ -17,7 +17,8 @@ enum TrainTool {
                 + "nor optimizer state, and what lies below the lowest trained layer is computed once for each sequence and "
                 + "kept. BASE is a model of the Llama family (Llama, Mistral, Qwen2) as transformers writes it.",
             "FILE is plain text; JSON lines (.jsonl) with \"prompt\" and \"completion\", of which only the completion is learned, "
-                + "or \"text\", or \"input_ids\"; or token ids (.safetensors, tensor input_ids). Text becomes ids by the base's "
+                + "or \"text\", or \"input_ids\" (or \"ids\", \"tokens\"), or arrays of ids; or token ids (.safetensors, a tensor of one of these "
+                + "names). Text becomes ids by the base's "
                 + "tokenizer.json, or byte by byte where its vocabulary is bytes.",
             "OUT is a directory that PEFT loads (lora, prefix), or the adapters library (bottleneck); for full fine-tuning an "
                 + "archive of what changed, which adapter-unpack makes a model of again. It names its base by SHA-256, and "

@@ -186,7 +186,19 @@ import Testing
                 $0.tensors.append(
                     .init("model.layers.0.self_attn.q_proj.bias", "F32", [16], Array(repeating: 1, count: 16)))
             }
-                == "unexpected-bias")
+                == "unexpected-tensor")
+        #expect(
+            try refusal {
+                $0.tensors.append(.init("model.layers.1.self_attn.q_norm.weight", "F32", [4], [1, 1, 1, 1]))
+            }
+                == "unexpected-tensor")
+        #expect(try refusal { $0.config["num_hidden_layers"] = 1 } == "unexpected-tensor")
+        #expect(try refusal { $0.tensors.removeAll { $0.name == "model.layers.1.mlp.up_proj.weight" } } == "no-tensor")
+        var foreign = TinyModel()
+        foreign.tensors.append(.init("model.layers.1.self_attn.q_norm.weight", "F32", [4], [1, 1, 1, 1]))
+        let path = try foreign.write(as: "foreign", in: scratch)
+        let allowing = try AdapterShelf(path: path, threads: 1, allowing: ["unexpected-tensor"])
+        #expect(allowing.notes.map(\.severity) == [.warning] && code { _ = try allowing.decoder() } == nil)
         let decoder = try AdapterShelf(path: TinyModel().write(in: scratch), threads: 1).decoder()
         #expect(code { try decoder.check([1, 256]) } == "no-token")
         #expect(code { try decoder.check([-1]) } == "no-token")

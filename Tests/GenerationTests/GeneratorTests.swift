@@ -1,10 +1,11 @@
 import Adapters
 import Fixtures
 import Foundation
-@testable import Generation
 import Problems
 import Testing
 import Tokenization
+
+@testable import Generation
 
 /// Texts, sessions, batches, perplexities and files of logits, on a small model whose tokens are bytes.
 @Suite struct GeneratorTests {
@@ -136,6 +137,17 @@ import Tokenization
         #expect(try session.take("hello /base") == .prompt("hello /base"))
         #expect(try session.take("//base") == .prompt("/base"))
         #expect(try session.take("/quit") == .quit)
+        let spaced = try TinyModel.lora(as: "a 'b' c", seed: 3, in: scratch)
+        let path = scratch.path
+        for name in ["'\(path)/a '\\''b'\\'' c'", "\"\(spaced)\"", "\(path)/a\\ \\'b\\'\\ c", "\(path)/\"a 'b' \"c"] {
+            #expect(try session.take("/use \(name):0.5") == .say(["base + \(spaced), weight 0.5"]), "\(name)")
+        }
+        #expect(try session.take("/weight \"a 'b' c\" 1") == .say(["base + \(spaced)"]))
+        for line in ["/use 'a", "/use \"a", "/use a\\"] {
+            #expect(code { _ = try session.take(line) } == "bad-command", "\(line)")
+        }
+        #expect(try session.take("don't") == .prompt("don't"))
+        #expect(try session.take("/base") == .say(["base alone"]))
         #expect(try session.take("/help") == .say(Session.help))
         for line in ["/use", "/weight lora 1", "/weight x", "/seed", "/seed x", "/bass", "/base x", "/use \(lora):x"] {
             #expect(code { _ = try session.take(line) }?.hasPrefix("bad-") == true, "\(line)")
@@ -218,23 +230,24 @@ import Tokenization
                 total -= log(own[ids[first + row + 1]] / own.reduce(0, +))
             }
         }
-        let found = try Perplexity(decoder, tokenizer, [ids])
+        let found = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)])
         #expect(abs(found.loss - total / 29) < 1e-9 && found.tokens == 29 && found.bytes == 29)
         #expect(abs(found.perplexity - exp(found.loss)) < 1e-9)
         #expect(abs((found.bitsPerByte ?? 0) - found.loss / log(2)) < 1e-9)
         // With a stride of one, each id but those of the first window has a full window before it.
-        let near = try Perplexity(decoder, tokenizer, [ids], window: 8, stride: 1)
+        let near = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)], window: 8, stride: 1)
         #expect(near.tokens == 29 && near.loss != found.loss)
-        #expect(code { _ = try Perplexity(decoder, tokenizer, [ids], window: 65) } == "bad-window")
-        #expect(code { _ = try Perplexity(decoder, tokenizer, [ids], window: 8, stride: 9) } == "bad-stride")
-        #expect(code { _ = try Perplexity(decoder, tokenizer, [[1, 300]]) } == "no-token")
+        #expect(code { _ = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)], window: 65) } == "bad-window")
+        #expect(
+            code { _ = try Perplexity(decoder, tokenizer, [LabelledIDs(ids)], window: 8, stride: 9) } == "bad-stride")
+        #expect(code { _ = try Perplexity(decoder, tokenizer, [LabelledIDs([1, 300])]) } == "no-token")
     }
 
     @Test func filesOfIds() throws {
         let scratch = try Scratch()
         let tokenizer = ByteTokenizer(vocabularySize: 256)
         func read(_ name: String, _ bytes: [UInt8]) throws -> [[Int]] {
-            try TokenFile(path: scratch.write(name, bytes), tokenizer).sequences
+            try TokenFile(path: scratch.write(name, bytes), tokenizer).sequences.map(\.ids)
         }
         #expect(try read("a.txt", [1, 2, 255]) == [[1, 2, 255]])
         #expect(
@@ -246,9 +259,38 @@ import Tokenization
         ])
         #expect(try read("a.safetensors", ids.encoded) == [[1, 2], [3, 256]])
         #expect(code { _ = try read("empty.txt", []) } == "no-tokens")
-        #expect(code { _ = try read("bad.jsonl", Array("[1, 2.5]".utf8)) } == "bad-tokens")
+        #expect(code { _ = try read("bad.jsonl", Array("[1, 2.5]".utf8)) } == "bad-example")
         let floats = TensorFile([.init("ids", "F32", [2], [1, 2])])
-        #expect(code { _ = try read("bad.safetensors", floats.encoded) } == "bad-tokens")
+        #expect(code { _ = try read("bad.safetensors", floats.encoded) } == "bad-dtype")
+    }
+
+    /// What training learns from is measured, and nothing else.
+    @Test func whatDoesNotCountIsContext() throws {
+        let scratch = try Scratch()
+        let tokenizer = ByteTokenizer(vocabularySize: 256)
+        let tensors: [TensorFile.Tensor] = [
+            .init("tokens", "U8", [2, 3], bytes: [1, 2, 3, 4, 5, 0]),
+            .init("attention_mask", "U8", [2, 3], bytes: [1, 1, 1, 1, 1, 0]),
+            .init("labels", "I8", [2, 3], bytes: [156, 156, 3, 156, 5, 156]),
+        ]
+        let path = try scratch.write("padded.safetensors", TensorFile(tensors).encoded)
+        let ignored = LabelledIDs.ignored
+        #expect(
+            try TokenFile(path: path, tokenizer).sequences == [
+                LabelledIDs([1, 2, 3], labels: [ignored, ignored, 3]), LabelledIDs([4, 5], labels: [ignored, 5]),
+            ])
+        let line = #"{"prompt": "abc", "completion": "de"}"#
+        let file = try TokenFile(path: scratch.write("a.jsonl", line), tokenizer, end: 7)
+        let decoder = try shelf(scratch).decoder()
+        let found = try Perplexity(decoder, tokenizer, file.sequences)
+        let (whole, prompt) = (Array("abcde".utf8).map(Int.init) + [7], Array("abc".utf8).map(Int.init))
+        let all = try Perplexity(decoder, tokenizer, [LabelledIDs(whole)])
+        let before = try Perplexity(decoder, tokenizer, [LabelledIDs(prompt)])
+        #expect(found.tokens == 3 && abs(found.total - (all.total - before.total)) < 1e-9)
+        #expect(
+            code {
+                _ = try TokenFile(path: scratch.write("b.jsonl", #"{"ids": [1, 2], "labels": [1, -100]}"#), tokenizer)
+            } == "no-tokens")
     }
 
     @Test func logitsAreWrittenWhole() throws {

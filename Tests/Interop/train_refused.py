@@ -143,7 +143,7 @@ def data(cases):
     good = torch.full((2, 6), 4)
     left = torch.tensor([[0, 1, 1, 1, 1, 1]] * 2)
     tensors = {
-        "another name": ({"tokens": good}, 65, "input_ids"),
+        "another name": ({"numbers": good}, 65, "input_ids"),
         "floats": ({"input_ids": good.float()}, 65, "F32"),
         "three dimensions": ({"input_ids": good[None]}, 65, "[1, 2, 6]"),
         "an id outside in a file": ({"input_ids": good + 57}, 1, "61"),

@@ -35,6 +35,33 @@ import Testing
         #expect(scratch.names.isEmpty)
     }
 
+    @Test func whatCannotBeReservedIsSaidWithItsHint() throws {
+        let scratch = try Scratch()
+        let answer = Tools.run(
+            "adapter-merge", [Self.golden + "/base", Self.golden + "/adapter", "-o", scratch("out")],
+            environment: ["ADAPTERKIT_FAULT": "allocate:1:ENOSPC"])
+        #expect(answer.status == 74 && answer.errors.count == 1)
+        let words = /: cannot reserve [0-9]{1,3},[0-9]{3} bytes: no space left on the device$/
+        #expect(answer.errors.first?.firstMatch(of: words) != nil, "\(answer.err)")
+        #expect(answer.hints == ["hint: free space, or choose an output on another disk (df -h)"])
+        #expect(scratch.names.isEmpty)
+    }
+
+    /// Metrics are written line by line: what has none is not left behind, what has some is.
+    @Test(arguments: [(1, false), (2, true)]) func aFileOfLinesWithoutALineGoes(_ line: Int, _ isLeft: Bool) throws {
+        let scratch = try Scratch()
+        let data = try scratch.write("data.jsonl", TrainTests.examples)
+        let answer = Tools.run(
+            "adapter-train",
+            [
+                Golden.path("linear-qv-bf16") + "/base", "--data", data, "-o", scratch("out"), "--steps", "3",
+                "--threads", "1", "--metrics", scratch("metrics"),
+            ], environment: ["ADAPTERKIT_FAULT": "write:\(line):ENOSPC"])
+        #expect(answer.status == 74, "\(answer.err)")
+        #expect(answer.errors.first?.hasSuffix("/metrics: cannot write: no space left on the device") == true)
+        #expect(scratch.names == (isLeft ? ["data.jsonl", "metrics"] : ["data.jsonl"]))
+    }
+
     @Test func fewOpenFiles() throws {
         let scratch = try Scratch()
         for limit in 4...64 {

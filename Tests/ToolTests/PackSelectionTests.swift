@@ -204,7 +204,7 @@ import Testing
         }
         let full = Tools.run("adapter-pack", [scratch("in"), "-o", "-"], stdout: "/dev/full")
         #expect(full.status == 74)
-        #expect(full.errors == ["adapter-pack: error: standard output: cannot write to: no space left on the device"])
+        #expect(full.errors == ["adapter-pack: error: standard output: cannot write: no space left on the device"])
         #expect(scratch.names == ["in", "packed"])
     }
 }

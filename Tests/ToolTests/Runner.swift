@@ -69,19 +69,31 @@ enum Tools {
         run("adapter-verify", [base] + adapters + options)
     }
 
+    /// Begins to run a tool, with what `input` leads to as standard input.
+    static func start(_ tool: String, _ arguments: [String], input: RunningTool.Input) -> RunningTool? {
+        start("\(directory)/\(tool)", arguments, surroundings, input: input)
+    }
+
     private static func spawn(
         _ path: String, _ arguments: [String], _ environment: [String: String], stdout: String? = nil
     ) -> Answer {
+        start(path, arguments, environment, input: .file("/dev/null"), stdout: stdout)?.wait()
+            ?? Answer(status: 127, out: "", err: "cannot run \(path)")
+    }
+
+    private static func start(
+        _ path: String, _ arguments: [String], _ environment: [String: String], input: RunningTool.Input,
+        stdout: String? = nil
+    ) -> RunningTool? {
         // Nameless files hold what the tool says, so that no pipe can fill up.
         let (out, err) = (namelessFile(), namelessFile())
-        defer {
-            close(out)
-            close(err)
-        }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        switch input {
+        case .file(let path), .terminal(let path): posix_spawn_file_actions_addopen(&actions, 0, path, O_RDWR, 0)
+        case .descriptor(let number): posix_spawn_file_actions_adddup2(&actions, number, 0)
+        }
         if let stdout {
             posix_spawn_file_actions_addopen(&actions, 1, stdout, O_WRONLY, 0)
         } else {
@@ -95,17 +107,21 @@ enum Tools {
         defer { posix_spawnattr_destroy(&attributes) }
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        var flags = Int16(POSIX_SPAWN_SETSIGMASK)
+        // Who leads a session and opens a terminal is sent its Ctrl-C.
+        if case .terminal = input { flags |= 0x80 /* POSIX_SPAWN_SETSID */ }
+        posix_spawnattr_setflags(&attributes, flags)
         var words = ([path] + arguments).map { strdup($0) } + [nil]
         var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in words + variables { free(text) } }
         var process = pid_t()
         let code = posix_spawn(&process, path, &actions, &attributes, &words, &variables)
-        guard code == 0 else { return Answer(status: 127, out: "", err: "cannot run \(path): error \(code)") }
-        var status: Int32 = 0
-        while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-        let signal = status & 0x7F
-        return Answer(status: signal == 0 ? (status >> 8) & 0xFF : -signal, out: text(in: out), err: text(in: err))
+        guard code == 0 else {
+            close(out)
+            close(err)
+            return nil
+        }
+        return RunningTool(process: process, out: out, err: err)
     }
 
     private static func namelessFile() -> Int32 {
@@ -115,13 +131,5 @@ enum Tools {
         unlink(template)
         _ = fcntl(file, F_SETFD, FD_CLOEXEC)
         return file
-    }
-
-    private static func text(in file: Int32) -> String {
-        var status = stat()
-        fstat(file, &status)
-        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        let count = pread(file, &bytes, bytes.count, 0)
-        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     }
 }

@@ -49,9 +49,13 @@ struct DataTests {
         let scratch = try Scratch()
         let found = try read(
             scratch, "a.jsonl",
-            #"{"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}"# + "\n" + #"{"ids": [5, 6]}"#)
+            #"{"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}"# + "\n" + #"{"ids": [5, 6]}"# + "\n"
+                + #"{"tokens": [7, 8]}"# + "\n[9, 10]")
         #expect(
-            found == [TokenSequence(ids: [1, 2, 3], targets: [-1, 3, 4]), TokenSequence(ids: [5], targets: [6])])
+            found == [
+                TokenSequence(ids: [1, 2, 3], targets: [-1, 3, 4]), TokenSequence(ids: [5], targets: [6]),
+                TokenSequence(ids: [7], targets: [8]), TokenSequence(ids: [9], targets: [10]),
+            ])
     }
 
     @Test func aTokenFileOfExamplesWithPadding() throws {
@@ -72,7 +76,9 @@ struct DataTests {
     @Test(arguments: [
         ("a.txt", "", "no-text", Problem.Kind.malformed), ("a.txt", "x", "no-text", .malformed),
         ("a.txt", "ab\0c", "binary-data", .malformed), ("a.jsonl", "{", "bad-example", .malformed),
-        ("a.jsonl", "[1]", "bad-example", .malformed), ("a.jsonl", #"{"prompt": "a"}"#, "bad-example", .malformed),
+        ("a.jsonl", "[1, 2.5]", "bad-example", .malformed), ("a.jsonl", "7", "bad-example", .malformed),
+        ("a.jsonl", #"{"tokens": [1], "ids": [1]}"#, "two-ids", .malformed),
+        ("a.jsonl", #"{"prompt": "a"}"#, "bad-example", .malformed),
         ("a.jsonl", #"{"prompt": "a", "completion": ""}"#, "bad-example", .malformed),
         ("a.jsonl", #"{"input_ids": [1, 300]}"#, "no-token", .incompatible),
         ("a.jsonl", #"{"input_ids": [1, -1]}"#, "no-token", .incompatible),

@@ -8,13 +8,7 @@ extension AdapterFacts {
     package func standaloneProblems(allowed: Set<String>) -> [Problem] {
         var all = problems + obstacles
         if !ProblemList(problems).hasErrors, adapter.config.type == "LORA" { all += unusedPatterns() + untargeted() }
-        return all.map { problem in
-            guard problem.severity == .error, allowed.contains(problem.code) else { return problem }
-            var lowered = problem
-            lowered.severity = .warning
-            lowered.hint = nil
-            return lowered
-        }
+        return all.map { $0.lowered(ifIn: allowed) }
     }
 
     private func unusedPatterns() -> [Problem] {

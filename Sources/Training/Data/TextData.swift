@@ -63,7 +63,7 @@ public struct DataReader: Sendable {
         let sequences: [TokenSequence]
         var textBytes: Int?
         if path.hasSuffix(".safetensors") {
-            sequences = try TokenFile(path, config.vocabulary).sequences(length: length, truncates: truncates)
+            sequences = try prepared(path)
         } else {
             let bytes = try file.read(at: 0, count: file.size)
             if path.hasSuffix(".jsonl") {
@@ -80,6 +80,38 @@ public struct DataReader: Sendable {
         return TextData(path: path, sequences: sequences, digest: try SHA256.hex(of: file), textBytes: textBytes)
     }
 
+    private func prepared(_ path: String) throws -> [TokenSequence] {
+        let file = try PreparedFile(path: path)
+        if file.isStream {
+            let stream = try Self.checked(
+                file.sequences.flatMap(\.ids), config.vocabulary, path, "tensor '\(file.tensor)'")
+            return TokenSequence.blocks(stream, length: length)
+        }
+        return try file.sequences.enumerated().compactMap { try sequence($0.element, path, "example \($0.offset)") }
+    }
+
+    /// The sequence in which each id has the next label for a target; the last id, which has none, is left out.
+    ///
+    /// - Returns: `nil` if nothing of it counts.
+    func sequence(_ example: LabelledIDs, _ path: String, _ place: String) throws -> TokenSequence? {
+        let ids = try Self.checked(example.ids, config.vocabulary, path, place)
+        var labels = ids
+        if let own = example.labels {
+            _ = try Self.checked(own.map { $0 == LabelledIDs.ignored ? 0 : $0 }, config.vocabulary, path, place)
+            labels = own.map { $0 == LabelledIDs.ignored ? TokenSequence.ignored : Int32($0) }
+        }
+        guard ids.count - 1 <= length || truncates else {
+            throw Problem(
+                .malformed, "bad-example", file: path,
+                "\(place) has \(ids.count - 1) tokens, but --length is \(length)",
+                hint: "give a larger --length, or --truncate to cut what is longer")
+        }
+        let count = min(ids.count - 1, length)
+        guard count > 0 else { return nil }
+        let sequence = TokenSequence(ids: Array(ids[..<count]), targets: Array(labels[1...count]))
+        return sequence.targetCount > 0 ? sequence : nil
+    }
+
     private func plain(_ bytes: [UInt8], _ path: String) throws -> [TokenSequence] {
         if let at = bytes.firstIndex(of: 0) {
             throw Problem(
@@ -90,14 +122,14 @@ public struct DataReader: Sendable {
     }
 
     /// The ids of a text, each within the vocabulary.
-    func ids(_ text: [UInt8], _ path: String, line: Int? = nil, addsSpecial: Bool = true) throws -> [Int32] {
+    private func ids(_ text: [UInt8], _ path: String) throws -> [Int32] {
         let found: [Int]
         do throws(Problem) {
-            found = try tokenizer().encode(text, addsSpecial: addsSpecial)
+            found = try tokenizer().encode(text, addsSpecial: true)
         } catch {
             throw error.at(file: path)
         }
-        return try Self.checked(found, config.vocabulary, path, line.map { "line \($0)" })
+        return try Self.checked(found, config.vocabulary, path, nil)
     }
 
     /// Ids as they are kept; refuses those outside of the vocabulary.
