@@ -121,7 +121,8 @@ def data(cases):
     cases.refuse("blank lines", 65, "no token", text, cases.file(".jsonl", b"\n\n \n"))
     lines = {
         "no JSON": (b'{"text": "ab"}\n{"text": ', "line 2"),
-        "a list": (b"[1, 2]", "line 1"),
+        "a list of texts": (b'["a", "b"]', "line 1"),
+        "two names of ids": (b'{"ids": [1, 2], "tokens": [1, 2]}', ["ids", "tokens", "line 1"]),
         "no known field": (b'{"question": "a"}', "line 1"),
         "a number as text": (b'{"text": 5}', "line 1"),
         "a prompt alone": (b'{"prompt": "a"}', "line 1"),

@@ -41,6 +41,6 @@ import Testing
         let errors = misfit.out.split(separator: "\n").filter { $0.hasPrefix("error: ") }
         #expect(errors.count > 1 && errors.allSatisfy { $0.hasSuffix("[unmatched-module]") }, "\(misfit.out)")
         let unknown = Tools.run("attach-example", [base, "nothing", "\(Self.data)/adapter-law"])
-        #expect(unknown.status == 1 && unknown.out.contains("is neither in the base nor brought by an adapter"))
+        #expect(unknown.status == 1 && unknown.out.contains("is not in the base"))
     }
 }
