@@ -5,6 +5,9 @@ import Tokenization
 
 /// The tokenizer that belongs to a base.
 public enum BaseTokenizer {
+    /// Whether ids have texts: not so where the base came without a tokenizer.
+    public static func hasTexts(_ tokenizer: any Tokenizer) -> Bool { !(tokenizer is NoTokenizer) }
+
     /// What lies beside the weights, or bytes where the vocabulary is bytes.
     ///
     /// A base without a tokenizer is no error until a text is to be read: ids need none, and have no text then.

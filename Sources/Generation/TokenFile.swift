@@ -21,7 +21,7 @@ public struct TokenFile: Sendable {
             } else {
                 let bytes = try StandardStreams.readInput(path, limit: Self.limit)
                 sequences =
-                    path.hasSuffix(".jsonl")
+                    ExampleLine.isFile(path)
                     ? try Self.lines(bytes, tokenizer, end) : [LabelledIDs(try tokenizer.encode(bytes))]
             }
         } catch {

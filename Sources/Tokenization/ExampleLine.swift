@@ -16,6 +16,9 @@ public enum ExampleLine: Sendable, Equatable {
     /// A text of which only the end counts.
     case completion(prompt: String, completion: String)
 
+    /// Whether a file of this name has examples line by line.
+    public static func isFile(_ path: String) -> Bool { path.hasSuffix(".jsonl") || path.hasSuffix(".json") }
+
     private static let hint =
         #"write {"prompt": "...", "completion": "..."}, {"text": "..."}, {"input_ids": [...]} or an array of ids"#
 

@@ -24,12 +24,6 @@ public struct BaseModel: Sendable {
         try checkpoint.requireSound()
         do throws(Problem) {
             config = try Self.withOwnHead(try LlamaConfig(checkpoint), checkpoint)
-            guard config.layers <= checkpoint.tensors.count else {
-                throw Problem(
-                    .incompatible, "no-tensor", file: checkpoint.path,
-                    "has \(checkpoint.tensors.count) tensors, but config.json asks for \(config.layers) layers",
-                    hint: "the weights belong to another config")
-            }
         } catch {
             throw ProblemList([error])
         }

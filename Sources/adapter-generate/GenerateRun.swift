@@ -54,6 +54,11 @@ struct GenerateRun {
     private func text(_ prompt: Request.Prompt) throws -> Int32 {
         try use()
         let generator = generator(try shelf.decoder())
+        guard request.options.stops.isEmpty || BaseTokenizer.hasTexts(tokenizer) else {
+            throw Problem(
+                .usage, "no-tokenizer", "--stop needs a text, but the base has no tokenizer that makes one",
+                hint: "put the model's tokenizer.json beside it")
+        }
         let ids = try ids(prompt, generator)
         try generator.check(ids)
         let loaded = Clock.now - started
@@ -66,6 +71,7 @@ struct GenerateRun {
             terminal.print(json: document(result, request.adapters, request.options, loaded: loaded))
         } else {
             if !result.text.isEmpty, !result.text.hasSuffix("\n") { terminal.print() }
+            if !BaseTokenizer.hasTexts(tokenizer) { terminal.print(result.ids.map(String.init).joined(separator: " ")) }
             try tell(result, request.options)
         }
         if result.reason == .interrupted, !terminal.outputIsClosed { try checkInterrupted() }

@@ -40,13 +40,12 @@ struct Pretraining {
         }
         let seconds = try TrainingRun(arguments, terminal).train(pretrainer, files)
         let (bytes, losses) = try pretrainer.write(shardSize: shardSize)
-        try files.finish(pretrainer, method: pretrainer.config.modelType)
         try pretrainer.removeCheckpoint()
         let result = RunResult(
             bytes: bytes, trained: seconds, seconds: Clock.now - started, tokens: files.tokens, losses: losses,
             peakBytes: Clock.peakMemory)
         let document = facts.document(result: result)
-        try files.writeReport(document)
+        try files.finish(pretrainer, method: pretrainer.config.modelType, document)
         if terminal.json {
             terminal.print(json: document)
         } else if !terminal.quiet {

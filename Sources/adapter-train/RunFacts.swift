@@ -1,4 +1,5 @@
 import Console
+import Files
 import Problems
 import Training
 
@@ -104,6 +105,11 @@ struct RunFacts {
         if job.data.targetCount != job.data.tokenCount {
             parts.append("\(Humane.count(job.data.targetCount)) of them learned")
         }
+        if job.data.cutCount > 0 { parts.append("\(Humane.count(job.data.cutCount, "example")) cut") }
+        if job.data.droppedCount > 0 {
+            parts.append(
+                "\(Humane.count(job.data.droppedCount, "example")) left out, of which nothing would be learned")
+        }
         if let held = job.validation { parts.append("held out: \(Humane.count(held.targetCount))") }
         if let own = job.retained { parts.append("base's own: \(Humane.count(own.targetCount))") }
         return parts.joined(separator: "; ")
@@ -144,6 +150,17 @@ struct RunFacts {
         terminal.print(
             "\(escaped(job.request.output)): \(Humane.bytes(result.bytes)) in \(Humane.duration(result.seconds)); "
                 + "\(speed) tokens/s, \(Humane.bytes(result.peakBytes)) of memory at most")
+        terminal.print("next: \(next)")
+    }
+
+    /// The command that shows what was made.
+    private var next: String {
+        let (base, output) = (shellQuoted(job.request.base), shellQuoted(job.request.output))
+        switch (plan.method, job.request.fullOutput) {
+        case (.full, .archive): return "adapter-unpack \(output) --base \(base) -o MODEL"
+        case (.full, .model): return "adapter-generate \(output) --prompt TEXT"
+        default: return "adapter-generate \(base) \(output) --prompt TEXT"
+        }
     }
 
     /// Losses before and after.

@@ -69,18 +69,21 @@ final class SideFiles {
         }
     }
 
-    /// Draws the plot.
+    /// Draws the plot and writes the report, once the output is there.
     ///
-    /// - Parameter method: what its title says was trained.
-    func finish(_ job: any TrainingWork, method: String) throws {
-        guard let plot else { return }
+    /// - Parameter method: what the plot's title says was trained.
+    func finish(_ job: any TrainingWork, method: String, _ document: JSON) throws(Problem) {
         let picture = LossPlot(
             job.trainer.history, title: "Training \(method) on \(lastComponent(of: job.request.data))")
-        try writeFile(Array(picture.svg.utf8), to: plot, replacing: replaces)
-    }
-
-    func writeReport(_ document: JSON) throws {
-        guard let report else { return }
-        try writeFile(Array((document.pretty + "\n").utf8), to: report, replacing: replaces)
+        do throws(Problem) {
+            if let plot { try writeFile(Array(picture.svg.utf8), to: plot, replacing: replaces) }
+            if let report {
+                try writeFile(Array((document.pretty + "\n").utf8), to: report, replacing: replaces)
+            }
+        } catch {
+            var problem = error
+            problem.hint = "the training itself is done: '\(job.request.output)' is whole"
+            throw problem
+        }
     }
 }

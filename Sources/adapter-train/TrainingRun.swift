@@ -86,13 +86,12 @@ struct TrainingRun {
         _ job: TrainingJob, _ facts: RunFacts, _ files: SideFiles, trained: Double, started: Double
     ) throws -> Int32 {
         let (bytes, losses) = try TrainingOutput(job).write(threads: job.request.options.threads)
-        try files.finish(job, method: job.plan.method.rawValue)
         try job.removeCheckpoint()
         let result = RunResult(
             bytes: bytes, trained: trained, seconds: Clock.now - started, tokens: files.tokens, losses: losses,
             peakBytes: Clock.peakMemory)
         let document = facts.document(result: result)
-        try files.writeReport(document)
+        try files.finish(job, method: job.plan.method.rawValue, document)
         facts.warnAfter(on: terminal)
         if terminal.json {
             terminal.print(json: document)

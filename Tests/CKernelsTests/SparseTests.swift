@@ -146,11 +146,12 @@ private func written(_ width: Int, _ a: [UInt8], _ b: [UInt8], parameter: Int) -
         var random = Random("edges \(width)")
         let count = 3000
         let b = (0..<count * width).map { _ in UInt8.random(in: 0...255, using: &random) }
+        let few = Array(b.prefix(300 * width))
         for bit in 0..<8 * width {
-            for at in [0, 1, count - 1] {
-                var a = b
+            for at in [0, 1, 299] {
+                var a = few
                 a[at * width + bit / 8] ^= 1 << UInt8(bit % 8)
-                check(width, a, b, "element \(at), bit \(bit)")
+                check(width, a, few, "element \(at), bit \(bit)")
             }
         }
         // Many at the start make the parameter small, so that the last gap is long.

@@ -48,6 +48,17 @@ import Testing
         for threads in ["1", "2", "5"] { #expect(try ids([Self.base, Self.law, "--threads", threads]) == law) }
     }
 
+    /// Without a tokenizer there are no texts: ids are the answer.
+    @Test func idsOfABaseWithoutATokenizer() throws {
+        let base = Golden.path("linear-qv-bf16") + "/base"
+        let answer = generate(base, "--ids", "1 2 3", "-n", "4")
+        let document = try generate(base, "--ids", "1 2 3", "-n", "4", "--json").json()
+        let ids = try #require(document["ids"] as? [Int])
+        #expect(answer.status == 0 && answer.out == ids.map(String.init).joined(separator: " ") + "\n")
+        let stopped = generate(base, "--ids", "1 2 3", "--stop", "x")
+        #expect(stopped.status == 64 && stopped.errors.count == 1 && stopped.out.isEmpty)
+    }
+
     @Test func theSeedDecides() throws {
         let drawn = { (seed: String) in try self.ids([Self.base, "--temperature", "1.5", "--seed", seed]) }
         #expect(try drawn("1") == drawn("1"))

@@ -29,7 +29,7 @@ import Testing
     @Test func whatItSaysAndWrites() throws {
         let answer = pretrain(
             "base",
-            ["--steps", "4", "--validation-share", "0.2", "--metrics", scratch("metrics"), "--plot", scratch("plot")]
+            ["--steps", "4", "--validation-share", "0.2", "--metrics", scratch("metrics"), "--plot", scratch("plot.svg")]
                 + ["--report", scratch("report")])
         #expect(answer.status == 0, "\(answer.err)")
         let lines = answer.out.split(separator: "\n").map(String.init)
@@ -42,7 +42,7 @@ import Testing
         let metrics = String(decoding: try bytes(of: scratch("metrics")), as: UTF8.self).split(separator: "\n")
         #expect(metrics.filter { $0.contains("\"loss\"") }.count == 4)
         #expect(metrics.last?.contains("\"validation_loss\"") == true)
-        let plot = String(decoding: try bytes(of: scratch("plot")), as: UTF8.self)
+        let plot = String(decoding: try bytes(of: scratch("plot.svg")), as: UTF8.self)
         #expect(plot.contains("Training llama on text.txt") && plot.contains("held-out text"))
         let report = try object(in: scratch("report"))
         #expect(report["schema"] as? String == "adapterkit.pretrain" && report["steps_done"] as? Int == 4)

@@ -140,6 +140,22 @@ import Testing
         #expect(answer.out.contains("course ") && answer.out.contains("step 0: held-out "), "\(answer.out)")
     }
 
+    /// What could not be written beside the result does not make it less whole, and is told so.
+    @Test func aReportThatCannotBeWritten() throws {
+        let scratch = try Scratch()
+        try scratch.write("data.jsonl", TrainTests.examples)
+        let answer = Tools.run(
+            "adapter-train",
+            [
+                Self.base, "--data", scratch("data.jsonl"), "-o", scratch("out"), "--steps", "2", "--report",
+                scratch("report"), "--plot", scratch("loss.svg"),
+            ], environment: ["ADAPTERKIT_FAULT": "rename:2:ENOSPC"])
+        #expect(
+            answer.status == 74 && exists(scratch("out/training.json")) && !exists(scratch("loss.svg")), "\(answer.err)"
+        )
+        #expect(answer.hints == ["hint: the training itself is done: '\(scratch("out"))' is whole"])
+    }
+
     @Test func layersThatAreNeverUnfrozen() throws {
         let scratch = try Scratch()
         let options = ["--method", "full", "--layers", "all", "--steps", "4", "--save-as", "model"]

@@ -45,6 +45,25 @@ struct DataTests {
         #expect(found == [TokenSequence(ids: bytes("abcd"), targets: [-1] + bytes("cd") + [256])])
     }
 
+    /// What is cut, and what is left out since nothing of it counts, is counted.
+    @Test func whatIsCutIsCounted() throws {
+        let scratch = try Scratch()
+        let lines =
+            #"{"prompt": "0123456789", "completion": "x"}"# + "\n" + #"{"text": "0123456789"}"# + "\n"
+            + #"{"text": "01"}"# + "\n[1]\n"
+        // A name that ends in .json is that of JSON lines as well.
+        for name in ["a.jsonl", "a.json"] {
+            try writeFile(Array(lines.utf8), to: scratch(name), replacing: true)
+            let data = try reader(8, true).read(scratch(name))
+            #expect(data.sequences.map(\.ids.count) == [8, 2])
+            #expect(data.cutCount == 2 && data.droppedCount == 2)
+        }
+        let hidden = #"{"prompt": "0123456789", "completion": "x"}"#
+        try writeFile(Array(hidden.utf8), to: scratch("b.jsonl"), replacing: true)
+        let problem = #expect(throws: Problem.self) { _ = try reader(8, true).read(scratch("b.jsonl")) }
+        #expect(problem?.message.contains("what counts lies behind the 8 tokens") == true)
+    }
+
     @Test func preparedIdsWithLabels() throws {
         let scratch = try Scratch()
         let found = try read(

@@ -9,8 +9,7 @@ struct ExampleLines {
 
     init(_ reader: DataReader, _ path: String) { (self.reader, self.path) = (reader, path) }
 
-    func sequences(_ bytes: [UInt8]) throws -> [TokenSequence] {
-        var result: [TokenSequence] = []
+    func gather(_ bytes: [UInt8], _ examples: inout Examples) throws {
         for line in JSONLines.split(bytes) {
             let example: LabelledIDs
             do throws(Problem) {
@@ -18,9 +17,8 @@ struct ExampleLines {
             } catch {
                 throw error.at(file: path)
             }
-            if let sequence = try reader.sequence(example, path, "line \(line.number)") { result.append(sequence) }
+            try reader.add(example, to: &examples, path, "line \(line.number)")
         }
-        return result
     }
 
     private func example(_ line: (number: Int, bytes: ArraySlice<UInt8>)) throws(Problem) -> ExampleLine {

@@ -16,6 +16,10 @@ public struct TextData: Sendable {
     public let digest: String
     /// Bytes of text, where the file is text.
     public let textBytes: Int?
+    /// Examples that were longer and are cut, and those that are left out, since nothing of them counts.
+    public private(set) var cutCount = 0
+    /// See above.
+    public private(set) var droppedCount = 0
 
     /// Ids, the last of which has no target.
     public var tokenCount: Int { sequences.reduce(0) { $0 + $1.ids.count } }
@@ -25,6 +29,20 @@ public struct TextData: Sendable {
     init(path: String, sequences: [TokenSequence], digest: String, textBytes: Int?) {
         (self.path, self.sequences, self.digest, self.textBytes) = (path, sequences, digest, textBytes)
     }
+
+    fileprivate init(path: String, _ examples: Examples, digest: String, textBytes: Int?) {
+        self.init(path: path, sequences: examples.sequences, digest: digest, textBytes: textBytes)
+        (cutCount, droppedCount) = (examples.cut, examples.dropped)
+    }
+}
+
+/// Examples of a file as they are gathered.
+struct Examples {
+    var sequences: [TokenSequence] = []
+    /// How many were cut.
+    var cut = 0
+    /// How many are left out.
+    var dropped = 0
 }
 
 /// Reads data for a model.
@@ -49,7 +67,7 @@ public struct DataReader: Sendable {
     /// The largest file that is read into memory.
     static let largestFile = 1 << 31
 
-    /// Reads the file at `path`: ids (`.safetensors`), JSON lines (`.jsonl`), else plain text.
+    /// Reads the file at `path`: ids (`.safetensors`), JSON lines (`.jsonl` or `.json`), else plain text.
     public func read(_ path: String) throws -> TextData {
         let file = try InputFile(path: path)
         guard file.size > 0 else {
@@ -60,40 +78,43 @@ public struct DataReader: Sendable {
                 .incompatible, "too-large", file: path, "has \(file.size) bytes; at most 2 GiB of data are read",
                 hint: "split it, or train on a part of it")
         }
-        let sequences: [TokenSequence]
+        var examples = Examples()
         var textBytes: Int?
         if path.hasSuffix(".safetensors") {
-            sequences = try prepared(path)
+            try prepared(path, &examples)
         } else {
             let bytes = try file.read(at: 0, count: file.size)
-            if path.hasSuffix(".jsonl") {
-                sequences = try ExampleLines(self, path).sequences(bytes)
+            if ExampleLine.isFile(path) {
+                try ExampleLines(self, path).gather(bytes, &examples)
             } else {
                 textBytes = bytes.count
-                sequences = try plain(bytes, path)
+                examples.sequences = try plain(bytes, path)
             }
         }
-        guard sequences.contains(where: { $0.targetCount > 0 }) else {
+        guard !examples.sequences.isEmpty else {
             throw Problem(
-                .malformed, "no-text", file: path, "has no token that follows another: there is nothing to learn from")
+                .malformed, "no-text", file: path,
+                examples.cut > 0
+                    ? "has nothing to learn from: what counts lies behind the \(length) tokens to which examples are cut"
+                    : "has no token that follows another: there is nothing to learn from",
+                hint: examples.cut > 0 ? "give a larger --length" : nil)
         }
-        return TextData(path: path, sequences: sequences, digest: try SHA256.hex(of: file), textBytes: textBytes)
+        return TextData(path: path, examples, digest: try SHA256.hex(of: file), textBytes: textBytes)
     }
 
-    private func prepared(_ path: String) throws -> [TokenSequence] {
+    private func prepared(_ path: String, _ examples: inout Examples) throws {
         let file = try PreparedFile(path: path)
         if file.isStream {
             let stream = try Self.checked(
                 file.sequences.flatMap(\.ids), config.vocabulary, path, "tensor '\(file.tensor)'")
-            return TokenSequence.blocks(stream, length: length)
+            examples.sequences = TokenSequence.blocks(stream, length: length)
+            return
         }
-        return try file.sequences.enumerated().compactMap { try sequence($0.element, path, "example \($0.offset)") }
+        for (at, example) in file.sequences.enumerated() { try add(example, to: &examples, path, "example \(at)") }
     }
 
-    /// The sequence in which each id has the next label for a target; the last id, which has none, is left out.
-    ///
-    /// - Returns: `nil` if nothing of it counts.
-    func sequence(_ example: LabelledIDs, _ path: String, _ place: String) throws -> TokenSequence? {
+    /// Adds the sequence in which each id has the next label for a target; the last id, which has none, is left out.
+    func add(_ example: LabelledIDs, to examples: inout Examples, _ path: String, _ place: String) throws {
         let ids = try Self.checked(example.ids, config.vocabulary, path, place)
         var labels = ids
         if let own = example.labels {
@@ -106,10 +127,14 @@ public struct DataReader: Sendable {
                 "\(place) has \(ids.count - 1) tokens, but --length is \(length)",
                 hint: "give a larger --length, or --truncate to cut what is longer")
         }
-        let count = min(ids.count - 1, length)
-        guard count > 0 else { return nil }
-        let sequence = TokenSequence(ids: Array(ids[..<count]), targets: Array(labels[1...count]))
-        return sequence.targetCount > 0 ? sequence : nil
+        let count = max(0, min(ids.count - 1, length))
+        if count < ids.count - 1 { examples.cut += 1 }
+        let sequence = TokenSequence(ids: Array(ids[..<count]), targets: Array(labels.dropFirst().prefix(count)))
+        if sequence.targetCount > 0 {
+            examples.sequences.append(sequence)
+        } else {
+            examples.dropped += 1
+        }
     }
 
     private func plain(_ bytes: [UInt8], _ path: String) throws -> [TokenSequence] {
