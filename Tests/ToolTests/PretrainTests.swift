@@ -29,7 +29,10 @@ import Testing
     @Test func whatItSaysAndWrites() throws {
         let answer = pretrain(
             "base",
-            ["--steps", "4", "--validation-share", "0.2", "--metrics", scratch("metrics"), "--plot", scratch("plot.svg")]
+            [
+                "--steps", "4", "--validation-share", "0.2", "--metrics", scratch("metrics"), "--plot",
+                scratch("plot.svg"),
+            ]
                 + ["--report", scratch("report")])
         #expect(answer.status == 0, "\(answer.err)")
         let lines = answer.out.split(separator: "\n").map(String.init)
