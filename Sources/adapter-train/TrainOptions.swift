@@ -236,7 +236,7 @@ extension TrainingRequest {
         }
         options.batch = try arguments.int("batch", in: 1...1 << 20) ?? options.batch
         options.accumulate = try arguments.int("accumulate", in: 1...1 << 20) ?? options.accumulate
-        options.rate = try arguments.number("learning-rate", in: 1e-30...1e3) ?? options.rate
+        options.rate = try arguments.number("learning-rate", in: 0...1e3) ?? options.rate
         if let name = arguments.value("schedule"), let decay = Schedule.Decay(rawValue: name) { options.decay = decay }
         options.warmup = try arguments.number("warmup", in: 0...1) ?? options.warmup
         options.weightDecay = try arguments.number("weight-decay", in: 0...1e3) ?? options.weightDecay
