@@ -56,21 +56,24 @@ public struct BaseModel: Sendable {
         }
     }
 
-    /// The values of a tensor: rows × columns, vectors as one row.
-    func load<T: Real>(_ name: String, _ shape: [Int], as type: T.Type) throws -> Matrix<T> {
-        guard let place = checkpoint.lookup(name) else {
+    /// The values of a tensor: rows × columns, vectors as one row; in `place`, if there is such.
+    func load<T: Real>(
+        _ name: String, _ shape: [Int], as type: T.Type, in place: Matrix<T>? = nil
+    ) throws -> Matrix<T> {
+        guard let found = checkpoint.lookup(name) else {
             throw Problem(.incompatible, "no-tensor", file: checkpoint.path, tensor: name, "is missing")
         }
-        return try Self.load(checkpoint.shards[place.shard].file, place.info, shape, as: type)
+        return try Self.load(checkpoint.shards[found.shard].file, found.info, shape, as: type, in: place)
     }
 
     /// The same from any file; piece by piece, so that there is never a second copy of a large tensor.
     static func load<T: Real>(
-        _ file: SafetensorsFile, _ tensor: TensorInfo, _ shape: [Int], as type: T.Type
+        _ file: SafetensorsFile, _ tensor: TensorInfo, _ shape: [Int], as type: T.Type, in place: Matrix<T>? = nil
     ) throws -> Matrix<T> {
         let columns = shape.last ?? 1
         let rows = shape.dropLast().reduce(1, *)
-        let matrix = Matrix<T>(rows: rows, columns: columns)
+        let matrix = place ?? Matrix<T>(rows: rows, columns: columns)
+        precondition(matrix.rows == rows && matrix.columns == columns, "a place of another shape")
         let size = tensor.dtype.bits / 8
         let height = max(1, (1 << 20) / max(1, columns))
         for first in stride(from: 0, to: rows, by: height) {

@@ -5,12 +5,13 @@ import Problems
 struct ModelBuilder<T: Real> {
     let config: LlamaConfig
     let plan: TrainingPlan
-    /// The values of a tensor of the base, of the shape that it must have.
-    let load: (_ name: String, _ shape: [Int]) throws -> Matrix<T>
+    /// The values of a tensor of the base, of the shape that it must have; best in `place`, if there is such, so that there
+    /// is no second copy.
+    let load: (_ name: String, _ shape: [Int], _ place: Matrix<T>?) throws -> Matrix<T>
     private var trained: [Parameter<T>] = []
     private var linearCount = 0
 
-    init(_ config: LlamaConfig, _ plan: TrainingPlan, load: @escaping (String, [Int]) throws -> Matrix<T>) {
+    init(_ config: LlamaConfig, _ plan: TrainingPlan, load: @escaping (String, [Int], Matrix<T>?) throws -> Matrix<T>) {
         (self.config, self.plan, self.load) = (config, plan, load)
     }
 
@@ -70,7 +71,8 @@ struct ModelBuilder<T: Real> {
         _ name: String, _ shape: [Int], from other: String? = nil, isTrained: Bool, layer: Int? = nil,
         in place: Matrix<T>? = nil
     ) throws -> Parameter<T> {
-        let value = try load(other ?? name, shape)
+        let value = try load(other ?? name, shape, place)
+        // Onto itself where it is in its place already.
         place?.copy(value)
         return add(name, shape, place ?? value, isTrained: isTrained, layer: layer)
     }

@@ -86,7 +86,7 @@ public final class Pretrainer: TrainingWork {
         _ config: LlamaConfig, _ object: JSONObject, seed: UInt64, length: Int
     ) throws -> Llama<Float> {
         let deviation = object["initializer_range"]?.number?.double ?? 0.02
-        var builder = ModelBuilder<Float>(config, plan(config, seed: seed)) { name, shape in
+        var builder = ModelBuilder<Float>(config, plan(config, seed: seed)) { name, shape, _ in
             try checkInterrupted()
             return initial(name, shape, deviation: deviation, seed: seed)
         }

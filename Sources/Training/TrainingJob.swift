@@ -49,9 +49,9 @@ public final class TrainingJob: TrainingWork {
             digests.append((shard.name, try SHA256.hex(of: shard.file.file, progress: progress)))
         }
         let base = base
-        var builder = ModelBuilder<Float>(config, plan) { name, shape in
+        var builder = ModelBuilder<Float>(config, plan) { name, shape, place in
             try checkInterrupted()
-            return try base.load(name, shape, as: Float.self)
+            return try base.load(name, shape, as: Float.self, in: place)
         }
         let model = try builder.build(positions: length)
         let start = try request.start.map {

@@ -28,7 +28,7 @@ enum Made {
     static func model<T: Real>(
         _ type: T.Type, _ config: LlamaConfig, _ plan: TrainingPlan, seed: UInt64, positions: Int = 16
     ) throws -> Llama<T> {
-        var builder = ModelBuilder<T>(config, plan) { name, shape in
+        var builder = ModelBuilder<T>(config, plan) { name, shape, _ in
             var random = SeededNumbers(seed, name)
             let columns = shape.count == 1 ? shape[0] : shape[1]
             let rows = shape.count == 1 ? 1 : shape[0]

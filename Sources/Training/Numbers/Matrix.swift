@@ -110,7 +110,8 @@ final class Arena<T: Real> {
     private var chunks: [Memory<T>] = []
     private var chunk = 0
     private var used = 0
-    private static var chunkSize: Int { 1 << 20 }
+    /// Numbers of a chunk: large, so that little is left over at its end; pages that nothing touches take no memory.
+    private static var chunkSize: Int { 1 << 24 }
 
     /// A matrix whose elements are anything until they are written; gone at the next `reset`.
     func matrix(_ rows: Int, _ columns: Int) -> Matrix<T> {
