@@ -16,12 +16,12 @@ enum TrainTool {
             "Trains on the text in FILE what --method says, and nothing else: the rest of BASE is frozen, has neither gradient "
                 + "nor optimizer state, and what lies below the lowest trained layer is computed once for each sequence and "
                 + "kept. BASE is a model of the Llama family (Llama, Mistral, Qwen2) as transformers writes it.",
-            "FILE is plain text; JSON lines (.jsonl) with \"prompt\" and \"completion\", of which only the completion is learned, "
+            "FILE is plain text; JSON lines (.jsonl, .json) with \"prompt\" and \"completion\", of which only the completion is learned, "
                 + "or \"text\", or \"input_ids\" (or \"ids\", \"tokens\"), or arrays of ids; or token ids (.safetensors, a tensor of one of these "
                 + "names). Text becomes ids by the base's "
                 + "tokenizer.json, or byte by byte where its vocabulary is bytes.",
-            "OUT is a directory that PEFT loads (lora, prefix), or the adapters library (bottleneck); for full fine-tuning an "
-                + "archive of what changed, which adapter-unpack makes a model of again. It names its base by SHA-256, and "
+            "OUT is a directory that PEFT loads (lora, prefix), or the adapters library with use_safetensors=True (bottleneck); "
+                + "for full fine-tuning an archive of what changed, which adapter-unpack makes a model of again. It names its base by SHA-256, and "
                 + "holds the record of its training. The same command gives the same bytes.",
             "`pretrain` makes a small base from nothing: CONFIG is a config.json of the Llama family. Of the options it takes "
                 + "--dtype and --max-shard-size, those of the course (but --cache-limit and --no-cache), "
