@@ -6,12 +6,14 @@ import Testing
 @Suite struct TrainResultTests {
     private static let base = Golden.path("linear-qv-bf16") + "/base"
 
-    private func train(_ scratch: Scratch, _ output: String, base: String = base, _ options: [String]) throws -> Answer
-    {
+    private func train(
+        _ scratch: Scratch, _ output: String, base: String = base, _ options: [String], json: Bool = true,
+        environment: [String: String] = [:]
+    ) throws -> Answer {
         if !exists(scratch("data.jsonl")) { try scratch.write("data.jsonl", TrainTests.examples) }
+        let words = [base, "--data", scratch("data.jsonl"), "-o", scratch(output), "--threads", "1"]
         return Tools.run(
-            "adapter-train",
-            [base, "--data", scratch("data.jsonl"), "-o", scratch(output), "--threads", "1", "--json"] + options)
+            "adapter-train", words + options + (json ? ["--json"] : []), environment: environment)
     }
 
     /// The loss on the training text as `adapter-generate` measures it.
@@ -129,13 +131,9 @@ import Testing
     /// What is said before training is there although the run dies.
     @Test func linesDoNotWait() throws {
         let scratch = try Scratch()
-        try scratch.write("data.jsonl", TrainTests.examples)
-        let answer = Tools.run(
-            "adapter-train",
-            [
-                Self.base, "--data", scratch("data.jsonl"), "-o", scratch("out"), "--steps", "4", "--validation",
-                scratch("data.jsonl"), "--checkpoint-every", "2",
-            ], environment: ["ADAPTERKIT_FAULT": "rename:1:KILL"])
+        let answer = try train(
+            scratch, "out", ["--steps", "4", "--validation", scratch("data.jsonl"), "--checkpoint-every", "2"],
+            json: false, environment: ["ADAPTERKIT_FAULT": "rename:1:KILL"])
         #expect(answer.status == -9)
         #expect(answer.out.contains("course ") && answer.out.contains("step 0: held-out "), "\(answer.out)")
     }
@@ -143,13 +141,9 @@ import Testing
     /// What could not be written beside the result does not make it less whole, and is told so.
     @Test func aReportThatCannotBeWritten() throws {
         let scratch = try Scratch()
-        try scratch.write("data.jsonl", TrainTests.examples)
-        let answer = Tools.run(
-            "adapter-train",
-            [
-                Self.base, "--data", scratch("data.jsonl"), "-o", scratch("out"), "--steps", "2", "--report",
-                scratch("report"), "--plot", scratch("loss.svg"),
-            ], environment: ["ADAPTERKIT_FAULT": "rename:2:ENOSPC"])
+        let answer = try train(
+            scratch, "out", ["--steps", "2", "--report", scratch("report"), "--plot", scratch("loss.svg")],
+            json: false, environment: ["ADAPTERKIT_FAULT": "rename:2:ENOSPC"])
         #expect(
             answer.status == 74 && exists(scratch("out/training.json")) && !exists(scratch("loss.svg")), "\(answer.err)"
         )
