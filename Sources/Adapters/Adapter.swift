@@ -54,17 +54,29 @@ public struct TokenRows: Sendable, Equatable {
     public let rows: [Int]
 }
 
-/// A PEFT adapter: its file, its config, and what each tensor in it is.
+/// An adapter: its file, its config, and what each tensor in it is.
 public final class Adapter: Sendable {
     /// The path as the user named it.
     public let path: String
-    /// The file of tensors.
+    /// The tensors; of other dialects than PEFT's, as PEFT would lay them out, turned or computed when they are read.
     public let file: SafetensorsFile
+    /// The file as it is.
+    package let source: any ByteSource
+    /// What the file itself holds, under the names and in the shapes that it has there.
+    public let storedTensors: [TensorInfo]
+    /// The family of files that it belongs to.
+    public let dialect: Dialect
+    /// Which facts of the file decided that.
+    public let reason: String
+    /// How module paths are written.
+    let naming: DialectReading.Naming
+    /// What else the file says about itself, for people.
+    public let notes: [(label: String, text: String)]
     /// The config.
     public let config: PEFTConfig
-    /// The path of the config, for messages.
+    /// The path of the config, or of the file where it has none; for messages.
     public let configPath: String
-    /// The SHA-256 of the config file's bytes and where it stands, for provenance.
+    /// The bytes of the config file, none where the dialect has no such file.
     public let configBytes: [UInt8]
     /// What lies beside it, where a directory or an archive was named.
     package let folder: (any Folder)?
@@ -78,10 +90,14 @@ public final class Adapter: Sendable {
     package let originals: [Replacement]
     /// Rows of embeddings that are replaced.
     public let tokenRows: [TokenRows]
+    /// Changes that are no products of two factors.
+    public let changes: [ModuleChange]
+    /// Parameters that something of the same size is added to.
+    public let additions: [ParameterAddition]
     /// What is wrong with the adapter by itself, or cannot be merged.
     public let problems: [Problem]
 
-    /// Reads the headers and the config of the adapter at `path`: a PEFT directory, or its `.safetensors` file.
+    /// Reads the headers and the config of the adapter at `path`: a directory, a file, or an archive of either.
     public convenience init(path: String) throws(Problem) { try self.init(AdapterLocation(path: path), path: path) }
 
     /// The same for what a folder holds.
@@ -91,29 +107,41 @@ public final class Adapter: Sendable {
 
     private init(_ location: AdapterLocation, path: String) throws(Problem) {
         self.path = path
-        file = location.file
-        configPath = location.configPath
-        configBytes = location.configBytes
         folder = location.folder
         archive = location.archive
-        config = try PEFTConfig(json: location.configBytes, file: location.configPath)
-        var assembly = AdapterAssembly(config: config, file: file.path)
-        if config.isReadable {
-            for tensor in file.header.tensors { assembly.add(tensor) }
-            assembly.finish()
-            assembly.problems += config.problems
-        } else {
-            assembly.problems = config.problems + [OtherMethods.refusal(type: config.type, file: location.configPath)]
+        source = location.source
+        let opened = try DialectReader(location).read()
+        (file, storedTensors) = (opened.file, opened.storedTensors)
+        let reading = opened.reading
+        (dialect, reason, naming, notes) = (reading.dialect, reading.why, reading.naming, reading.notes)
+        let own = reading.dialect.hasConfig ? location.config : nil
+        (configPath, configBytes) = (own?.path ?? source.path, own?.bytes ?? [])
+        config = reading.config
+        var assembly = AdapterAssembly(config: config, file: source.path)
+        if opened.isReadable {
+            for (tensor, key) in zip(file.header.tensors, reading.tensors.map(\.key)) { assembly.add(tensor, key) }
+            assembly.finish(hasMore: !reading.changes.isEmpty || !reading.additions.isEmpty)
         }
         modules = assembly.modules
         replacements = assembly.replacements
         originals = assembly.originals
         tokenRows = assembly.tokenRows
-        problems = assembly.problems
+        let header = file.header
+        let find: DialectReading.TensorLookup = { name in
+            guard let info = header[name] else { preconditionFailure("a reader names only what it has added") }
+            return info
+        }
+        changes = opened.isReadable ? reading.changes.map { $0(find) } : []
+        additions =
+            opened.isReadable
+            ? reading.additions.map {
+                ParameterAddition(module: $0.module, parameter: $0.parameter, tensor: find($0.tensor), scale: $0.scale)
+            } : []
+        problems = assembly.problems + reading.problems + config.problems
     }
 
     /// Parameters that the adapter brings.
-    public var parameterCount: Int { file.header.tensors.reduce(0) { $0 + $1.elementCount } }
+    public var parameterCount: Int { storedTensors.reduce(0) { $0 + $1.elementCount } }
 }
 
 /// Sorts the tensors of a file into modules.
@@ -140,8 +168,7 @@ private struct AdapterAssembly {
         self.file = file
     }
 
-    mutating func add(_ tensor: TensorInfo) {
-        let key = AdapterKey(tensor.name)
+    mutating func add(_ tensor: TensorInfo, _ key: AdapterKey) {
         if let name = key.adapterName, names.insert(name).inserted, names.count == 2 {
             error(
                 "several-adapters", tensor, "belongs to the adapter '\(name)', but others belong to another one",
@@ -158,6 +185,7 @@ private struct AdapterAssembly {
             originals.append(
                 Replacement(module: key.module, parameter: parameter, tensor: tensor, isBaseLayer: false))
         case .tokenRows: addRows(tensor, module: key.module)
+        case .changed: break
         default:
             let slot = Slot(path: key.module, depth: key.depth)
             if key.isAttentionOutput { attentionOutputs.insert(key.module) }
@@ -190,7 +218,7 @@ private struct AdapterAssembly {
         tokenRows.append(TokenRows(module: module, tensor: tensor, rows: rows))
     }
 
-    mutating func finish() {
+    mutating func finish(hasMore: Bool) {
         for original in originals where !replacements.contains(where: { $0.module == original.module }) {
             error(
                 "foreign-tensor", original.tensor,
@@ -203,7 +231,7 @@ private struct AdapterAssembly {
         for (slot, found) in parts.sorted(by: { order($0.key, $1.key) }) {
             assemble(slot, Dictionary(found.map { (Self.name($0.0), $0.1) }) { first, _ in first })
         }
-        if modules.isEmpty && replacements.isEmpty && tokenRows.isEmpty && problems.isEmpty {
+        if modules.isEmpty && replacements.isEmpty && tokenRows.isEmpty && problems.isEmpty && !hasMore {
             problems.append(
                 Problem(
                     .incompatible, "empty-adapter", file: file, "holds no adapter tensors, so there is nothing to do"))
@@ -218,7 +246,7 @@ private struct AdapterAssembly {
         case .embeddingDown: "lora_embedding_A"
         case .embeddingUp: "lora_embedding_B"
         case .magnitude: "lora_magnitude_vector"
-        case .tokenRows, .parameter, .original, .foreign: ""
+        case .tokenRows, .parameter, .original, .changed, .foreign: ""
         }
     }
 
@@ -254,6 +282,15 @@ private struct AdapterAssembly {
 
     /// The tensors of a module against the config's flags.
     private mutating func check(_ slot: Slot, _ parts: [String: TensorInfo]) {
+        if config.isFile { checkFlags(parts) }
+        for tensor in parts.values.sorted(by: { $0.begin < $1.begin }) where tensor.dtype.kernel == nil {
+            error(
+                "bad-dtype", tensor, "is \(tensor.dtype.rawValue), but factors are floating-point numbers",
+                hint: "save the adapter in float32, float16 or bfloat16")
+        }
+    }
+
+    private mutating func checkFlags(_ parts: [String: TensorInfo]) {
         if let magnitude = parts["lora_magnitude_vector"], !config.useDoRA {
             error(
                 "config-contradicts", magnitude, "is a DoRA magnitude, but the config says \"use_dora\": false",
@@ -275,11 +312,6 @@ private struct AdapterAssembly {
             error(
                 "missing-half", up, "has no matching 'lora_B.bias', but the config says \"lora_bias\": true",
                 hint: "the file is incomplete: save the adapter again")
-        }
-        for tensor in parts.values.sorted(by: { $0.begin < $1.begin }) where tensor.dtype.kernel == nil {
-            error(
-                "bad-dtype", tensor, "is \(tensor.dtype.rawValue), but factors are floating-point numbers",
-                hint: "save the adapter in float32, float16 or bfloat16")
         }
     }
 

@@ -5,11 +5,13 @@ import Safetensors
 import StrictJSON
 
 extension Adapter {
-    /// SHA-256 of what `sha256sum adapter_config.json adapter_model.safetensors` prints.
+    /// SHA-256 of what `sha256sum adapter_config.json adapter_model.safetensors` prints; without the first line where the
+    /// dialect has no config, and with these names whatever the files are called.
     public func digest(progress: (Int) -> Void = { _ in }) throws(Problem) -> String {
-        let config = manifestLine(digest: SHA256.hex(configBytes), name: "adapter_config.json")
-        let digest = try SHA256.hex(of: file.file, progress: progress)
-        if let packed = file.file as? PackedFile { try packed.require(digest) }
+        let hasConfig = !configBytes.isEmpty || dialect.hasConfig
+        let config = hasConfig ? manifestLine(digest: SHA256.hex(configBytes), name: "adapter_config.json") : ""
+        let digest = try SHA256.hex(of: source, progress: progress)
+        if let packed = source as? PackedFile { try packed.require(digest) }
         let tensors = manifestLine(digest: digest, name: "adapter_model.safetensors")
         return SHA256.hex(Array((config + tensors).utf8))
     }

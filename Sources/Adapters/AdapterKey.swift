@@ -22,6 +22,8 @@ struct AdapterKey: Equatable {
         case parameter(String)
         /// `original_module`: what a replaced module was before, kept by PEFT beside an embedding that it saves.
         case original(String)
+        /// Part of a change that is no product of two factors.
+        case changed
         /// A tensor of another method, or of an unknown one.
         case foreign(stem: String)
     }
@@ -90,6 +92,13 @@ struct AdapterKey: Equatable {
     }
 
     static let wrappers: Set<String> = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
+
+    /// What a dialect's reader has found out by itself.
+    init(module: String, role: Role, depth: Int = 0) {
+        self.module = module
+        self.role = role
+        self.depth = depth
+    }
 
     init(_ name: String) {
         var parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map {

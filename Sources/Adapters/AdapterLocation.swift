@@ -3,17 +3,22 @@ import Files
 import Problems
 import Safetensors
 
-/// Finds the two files of an adapter.
+/// Finds the file of an adapter, and the config beside it.
 struct AdapterLocation {
     static let tensorName = "adapter_model.safetensors"
     static let pickleName = "adapter_model.bin"
     static let configName = "adapter_config.json"
-    /// No config that PEFT writes comes near this size.
+    /// No config that a library writes comes near this size.
     static let configLimit = 16 << 20
+    /// What libraries call an adapter's file in its directory: PEFT, mlx-lm, diffusers, `adapters`.
+    static let tensorNames = [
+        tensorName, "adapters.safetensors", "pytorch_lora_weights.safetensors", "adapter.safetensors",
+    ]
 
-    let file: SafetensorsFile
-    let configPath: String
-    let configBytes: [UInt8]
+    /// The file.
+    let source: any ByteSource
+    /// The config beside it, if there is one.
+    let config: (path: String, bytes: [UInt8])?
     /// What else lies beside it, where a directory or an archive was named.
     let folder: (any Folder)?
     /// The archive that it is packed in.
@@ -37,23 +42,22 @@ struct AdapterLocation {
 
     /// A packed directory, or a packed file whose config lies beside the archive.
     private init(_ archive: Archive) throws(Problem) {
-        if let needed = archive.items.first(where: { $0.needsBase && $0.path.hasPrefix("adapter_") }) {
+        let named = { (path: String) in path.hasPrefix("adapter_") || Self.tensorNames.contains(path) }
+        if let needed = archive.items.first(where: { $0.needsBase && named($0.path) }) {
             throw archive.needsBase(of: needed)
         }
         guard archive.isFile, let only = archive.items.first, let packed = archive.open(only.path),
-            only.path.hasSuffix(".safetensors")
+            Self.isTensorFile(only.path)
         else {
             try self.init(directory: archive.folder(), archive: archive)
             return
         }
-        let (path, bytes) = try Self.config(beside: archive.path)
-        self.init(try SafetensorsFile(packed), path, bytes, archive)
+        self.init(packed, try Self.config(beside: archive.path), archive)
     }
 
-    private init(_ file: SafetensorsFile, _ configPath: String, _ configBytes: [UInt8], _ archive: Archive) {
-        self.file = file
-        self.configPath = configPath
-        self.configBytes = configBytes
+    private init(_ source: any ByteSource, _ config: (path: String, bytes: [UInt8])?, _ archive: Archive) {
+        self.source = source
+        self.config = config
         self.archive = archive
         folder = nil
     }
@@ -63,46 +67,64 @@ struct AdapterLocation {
         folder = directory
         let entries = try directory.entries()
         let names = Set(entries.map(\.name))
-        guard names.contains(Self.tensorName) else {
+        guard let name = Self.tensorNames.first(where: names.contains) ?? Self.onlyFile(entries) else {
             throw try Self.absent(directory, entries, isPacked: archive != nil)
         }
-        guard names.contains(Self.configName) else { throw Self.configAbsent(directory.path) }
-        file = try SafetensorsFile(directory.source(Self.tensorName))
-        configPath = directory.path(of: Self.configName)
-        configBytes = try directory.source(Self.configName).readAll(limit: Self.configLimit)
+        source = try directory.source(name)
+        config =
+            names.contains(Self.configName)
+            ? (
+                directory.path(of: Self.configName),
+                try directory.source(Self.configName).readAll(limit: Self.configLimit)
+            ) : nil
     }
 
     private init(file path: String) throws(Problem) {
         if path.hasSuffix(".bin") || path.hasSuffix(".pt") || path.hasSuffix(".pth") { throw Self.pickle(path) }
-        file = try SafetensorsFile(path: path)
-        (configPath, configBytes) = try Self.config(beside: path)
+        source = try InputFile(path: path)
+        config = try Self.config(beside: path)
         (folder, archive) = (nil, nil)
     }
 
-    private static func config(beside path: String) throws(Problem) -> (path: String, bytes: [UInt8]) {
-        let parent = parentPath(of: path)
-        let name = parent == "." && !path.hasPrefix("./") ? configName : "\(parent)/\(configName)"
-        guard Directory.kind(of: name) == .file else { throw configAbsent(parent) }
-        return (name, try InputFile(path: name).readAll(limit: configLimit))
+    /// The path of the config, or where it would be.
+    var configPath: String { config?.path ?? source.path }
+
+    /// What to say where a config is needed and there is none.
+    var configAbsent: Problem { Self.configAbsent(folder?.path ?? parentPath(of: archive?.path ?? source.path)) }
+
+    private static func isTensorFile(_ name: String) -> Bool {
+        name.hasSuffix(".safetensors") || name.hasSuffix(".gguf")
     }
 
-    /// What the `adapters` library calls its files.
-    private static let bottleneckNames = ["adapter.safetensors", "pytorch_adapter.bin"]
+    /// The one file of tensors in a directory that is no model.
+    private static func onlyFile(_ entries: [DirectoryEntry]) -> String? {
+        let isModel = entries.contains {
+            ["config.json", "model_index.json"].contains($0.name) || $0.name.hasSuffix(".index.json")
+        }
+        let files = entries.filter { $0.kind != .directory && isTensorFile($0.name) }
+        guard !isModel, files.count == 1, let only = files.first, !only.name.hasPrefix("model") else { return nil }
+        return only.name
+    }
+
+    private static func config(beside path: String) throws(Problem) -> (path: String, bytes: [UInt8])? {
+        let parent = parentPath(of: path)
+        let name = parent == "." && !path.hasPrefix("./") ? configName : "\(parent)/\(configName)"
+        guard Directory.kind(of: name) == .file else { return nil }
+        return (name, try InputFile(path: name).readAll(limit: configLimit))
+    }
 
     private static func absent(
         _ directory: any Folder, _ entries: [DirectoryEntry], isPacked: Bool
     ) throws(Problem) -> Problem {
-        if entries.contains(where: { $0.name == pickleName }) { return pickle(directory.path(of: pickleName)) }
-        if entries.contains(where: { bottleneckNames.contains($0.name) }) {
-            return Problem(
-                .incompatible, "not-lora", file: directory.path,
-                "is an adapter of the 'adapters' library: it adds layers beside the model, which is no change of weights",
-                hint: "adapter-generate runs bottlenecks; LoRA and trainable tokens can be verified and merged")
+        if let name = [pickleName, "pytorch_adapter.bin", "pytorch_lora_weights.bin"].first(where: { name in
+            entries.contains { $0.name == name }
+        }) {
+            return pickle(directory.path(of: name))
         }
         var nested: [String] = []
         for entry in entries where entry.kind == .directory {
             let inside = try? directory.folder(entry.name).entries()
-            if inside?.contains(where: { $0.name == tensorName }) == true {
+            if inside?.contains(where: { tensorNames.contains($0.name) }) == true {
                 nested.append(directory.path(of: entry.name))
             }
         }

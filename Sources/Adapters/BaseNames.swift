@@ -23,12 +23,14 @@ struct BaseNames {
     /// Other names of tensors, and the name of a head that the base does not store.
     private let aliases: [String: TensorInfo]
     private let sharedHead: SharedHead?
+    private let flattened: FlattenedNames?
 
     init(
         _ checkpoint: Checkpoint, tie: TiedArchitectures.Row? = nil, sharedHead: SharedHead? = nil,
-        naming: ModelNaming? = nil
+        naming: ModelNaming? = nil, flattened: FlattenedNames? = nil
     ) {
         self.checkpoint = checkpoint
+        self.flattened = flattened
         self.sharedHead = sharedHead
         var index: [Substring: [TensorInfo]] = [:]
         for entry in checkpoint.tensors { index[Self.tail(entry.info.name), default: []].append(entry.info) }
@@ -64,6 +66,7 @@ struct BaseNames {
 
     /// Looks `name` up; `fits` tells whether a tensor is possible.
     func find(_ name: String, fits: (TensorInfo) -> Bool) -> Answer {
+        if let flattened { return flattened.find(name, fits: fits) }
         if let exact = exact(name) {
             return fits(exact) ? .found(exact) : .wrongShape([exact])
         }

@@ -25,6 +25,13 @@ enum ModuleFit: Equatable {
     init?(_ module: AdapterModule, shape: [Int], rank: Int) {
         let (a, b) = (module.down.shape, module.up.shape)
         guard a.count >= 2, b.count == a.count, a[0] > 0 else { return nil }
+        if a.count == 2, shape.count > 2, shape[2...].allSatisfy({ $0 == 1 }), b[1] == a[0], shape[0] == b[0],
+            shape[1] == a[1], !module.isEmbedding
+        {
+            // A 1×1 convolution, whose factors are stored as those of a linear layer.
+            self = .rowsAreOutputs
+            return
+        }
         if module.isEmbedding {
             guard a.count == 2, shape == [a[1], b[0]], b[1] == a[0] else { return nil }
             self = .embedding

@@ -82,8 +82,32 @@ public struct PEFTConfig: Sendable {
     /// The whole file.
     public private(set) var fields: JSONObject
 
+    /// Rank and alpha of modules that say them themselves, by path; they come before everything else.
+    public var moduleScales: [String: ModuleScale] = [:]
+
+    /// Whether it was read from a file, whose flags are to be held against the tensors.
+    let isFile: Bool
+
+    /// What stands in the place of a config where a dialect has none: of LoRA, with rank and alpha module by module.
+    init(scales: [String: ModuleScale]) {
+        fields = JSONObject()
+        type = "LORA"
+        moduleScales = scales
+        isReadable = true
+        isFile = false
+    }
+
+    /// The same for a method that is recognised, but not read.
+    init(unreadable type: String) {
+        fields = JSONObject()
+        self.type = type
+        isReadable = false
+        isFile = false
+    }
+
     /// Reads the config from the bytes of `file`.
     public init(json bytes: [UInt8], file: String) throws(Problem) {
+        isFile = true
         let value: JSONValue
         do throws(Problem) {
             value = try JSONValue.parse(bytes, allowNonFinite: true)
@@ -100,10 +124,11 @@ public struct PEFTConfig: Sendable {
                 hint: "PEFT's save_pretrained writes it; adapters of other libraries have to be converted first")
         }
         self.type = type
+        isReadable = ["LORA", "TRAINABLE_TOKENS"].contains(type) || PEFTKinds.reads(type)
         var reader = ConfigReader(fields: fields, file: file)
         read(&reader)
         problems = reader.problems
-        if isReadable { problems += ConfigAudit.problems(of: self, file: file) }
+        if isReadable, !PEFTKinds.reads(type) { problems += ConfigAudit.problems(of: self, file: file) }
     }
 
     private mutating func read(_ from: inout ConfigReader) {
@@ -120,13 +145,7 @@ public struct PEFTConfig: Sendable {
         targetModules = from.names("target_modules")
         excludeModules = from.names("exclude_modules")
         targetParameters = from.list("target_parameters")
-        for (place, target) in targetParameters.enumerated() {
-            guard let dot = target.lastIndex(of: ".") else {
-                parametersByOwner["", default: []].append((place, target))
-                continue
-            }
-            parametersByOwner[target[..<dot], default: []].append((place, String(target[target.index(after: dot)...])))
-        }
+        for (place, target) in targetParameters.enumerated() { index(target, place) }
         modulesToSave = from.list("modules_to_save")
         layersToTransform = from.integers("layers_to_transform")
         layersPattern = from.list("layers_pattern")
@@ -153,7 +172,20 @@ public struct PEFTConfig: Sendable {
     }
 
     /// Whether it is of a method that can be verified and merged.
-    var isReadable: Bool { type == "LORA" || type == "TRAINABLE_TOKENS" }
+    public private(set) var isReadable: Bool
+
+    private mutating func index(_ target: String, _ place: Int) {
+        guard let dot = target.lastIndex(of: ".") else {
+            return parametersByOwner["", default: []].append((place, target))
+        }
+        parametersByOwner[target[..<dot], default: []].append((place, String(target[target.index(after: dot)...])))
+    }
+
+    /// Names one more parameter that is adapted without a module of its own.
+    mutating func addTargetParameter(_ name: String) {
+        targetParameters.append(name)
+        index(name, targetParameters.count - 1)
+    }
 
     /// s = alpha / rank, or alpha / sqrt(rank) for rsLoRA (PEFT `tuners/lora/layer.py`), in double precision.
     public func scale(rank: Int, alpha: Double) -> Double {

@@ -68,7 +68,9 @@ struct Resolver {
         self.base = base
         self.traits = traits
         sharedHead = SharedHead(base, traits, named: Self.headName(adapter, traits))
-        names = BaseNames(base, tie: traits.tie, sharedHead: sharedHead, naming: ModelNaming(traits))
+        names = BaseNames(
+            base, tie: traits.tie, sharedHead: sharedHead, naming: ModelNaming(traits),
+            flattened: adapter.naming == .flattened ? FlattenedNames(base) : nil)
         scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
     }
 
@@ -77,6 +79,7 @@ struct Resolver {
         guard traits.tie == nil else { return nil }
         let paths =
             adapter.modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module)
+            + adapter.changes.map(\.path)
         return paths.first(where: traits.isHead).map { $0 + ".weight" }
     }
 
@@ -96,6 +99,8 @@ struct Resolver {
         let tiedHead = sharedHead.map { TiedHead(shared: $0, adapter: adapter, isApart: isApart) }
         attempt { (resolver) throws(Problem) in try tiedHead?.spreadReplacement(&resolver) }
         for rows in adapter.tokenRows { place(rows) }
+        for change in adapter.changes { place(change) }
+        for addition in adapter.additions { place(addition) }
         findParameters()
         var experts: [String: [AdapterModule]] = [:]
         for module in adapter.modules {
@@ -196,7 +201,10 @@ struct Resolver {
     }
 
     mutating func note(_ adapterName: String, _ baseName: String) {
-        if adapterName != baseName, !baseName.hasSuffix(".in_proj_weight") { renamed.append((adapterName, baseName)) }
+        // Flattened names never are the base's.
+        if adapter.naming == .dotted, adapterName != baseName, !baseName.hasSuffix(".in_proj_weight") {
+            renamed.append((adapterName, baseName))
+        }
     }
 
     /// The update of a base tensor, begun if there is none.
@@ -350,7 +358,7 @@ struct Resolver {
         let rank = module.down.shape[0]
         let (view, left, right) = FactorBuilder.build(module, fit: fit, shape: shape, rank: rank)
         let alpha = scales.alpha(of: module.patternPath)
-        let isPerRow = fit != .columnsAreOutputs && fit != .embedding
+        let isPerRow = Self.isPerRow(module.magnitude, shape, fit)
         // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
         return LowRankTerm(
             module: module.path, left: left, right: right, rank: rank, alpha: alpha,
@@ -358,7 +366,15 @@ struct Resolver {
                 * adapter.config.scale(
                     rank: scales.rank(of: module.patternPath), alpha: alpha),
             view: view,
-            magnitude: module.magnitude.map { Magnitude(tensor: $0, isPerRow: isPerRow) })
+            magnitude: module.magnitude.map {
+                Magnitude(tensor: $0, isPerRow: isPerRow, epsilon: adapter.dialect == .kohya ? LyCORISKinds.epsilon : 0)
+            })
+    }
+
+    /// Where the outputs of a magnitude lie; LyCORIS's shape says it, (out, 1...) or (1, in...).
+    private static func isPerRow(_ magnitude: TensorInfo?, _ shape: [Int], _ fit: ModuleFit) -> Bool {
+        if let own = magnitude?.shape, own.count > 1, own[0] == 1, shape.first != 1, own[1] == shape[1] { return false }
+        return fit != .columnsAreOutputs && fit != .embedding
     }
 
     private mutating func addBias(_ module: AdapterModule, _ weight: TensorInfo) {

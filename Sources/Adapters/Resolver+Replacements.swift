@@ -111,7 +111,9 @@ extension Resolver {
     }
 
     private mutating func declare(_ replacement: Replacement) {
-        if replacement.isBaseLayer || isAnnounced(replacement.module) || traits.hasVocabulary(replacement.module) {
+        if !adapter.config.isFile || replacement.isBaseLayer || isAnnounced(replacement.module)
+            || traits.hasVocabulary(replacement.module)
+        {
             return
         }
         if replacement.parameter == "bias", adapter.config.bias != "none" { return }

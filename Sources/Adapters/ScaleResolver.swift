@@ -16,9 +16,9 @@ struct ScaleResolver {
         self.problems = problems
     }
 
-    func rank(of path: String) -> Int { ranks.value(of: path) ?? config.rank }
+    func rank(of path: String) -> Int { config.moduleScales[path]?.rank ?? ranks.value(of: path) ?? config.rank }
 
-    func alpha(of path: String) -> Double { alphas.value(of: path) ?? config.alpha }
+    func alpha(of path: String) -> Double { config.moduleScales[path]?.alpha ?? alphas.value(of: path) ?? config.alpha }
 
     /// Keys that match none of `paths`, and pairs of keys with different values of which only the first counts.
     func audit(_ paths: [String]) -> (unused: [(field: String, key: String)], overlaps: [(String, String, String)]) {

@@ -43,6 +43,8 @@ public struct Magnitude: Sendable, Equatable {
     public let tensor: TensorInfo
     /// Whether each row of the view is one output (linear, convolution) or each column (Conv1D, embedding).
     public let isPerRow: Bool
+    /// What is added to the norm: LyCORIS does, PEFT does not.
+    public var epsilon = 0.0
 }
 
 /// A low-rank delta `scale · left · right` for one tensor.
@@ -84,8 +86,10 @@ public struct TensorUpdate: Sendable, Equatable {
     public var tokenRows: TokenRows?
     /// Low-rank deltas.
     public var terms: [LowRankTerm] = []
-    /// A vector that is added, with its scale: the bias of an up projection.
+    /// Values that are added as they are, with their scale: the bias of an up projection, a difference of full size.
     public var addition: (tensor: TensorInfo, scale: Double)?
+    /// Deltas of other kinds, and at most one action.
+    public var changes: [ModuleChange] = []
 
     init(name: String, source: String?, shape: [Int]) {
         self.name = name
@@ -97,7 +101,7 @@ public struct TensorUpdate: Sendable, Equatable {
     init(of tensor: TensorInfo, source: String) { self.init(name: tensor.name, source: source, shape: tensor.shape) }
 
     /// Whether it changes nothing.
-    var isEmpty: Bool { replacement == nil && tokenRows == nil && terms.isEmpty && addition == nil }
+    var isEmpty: Bool { replacement == nil && tokenRows == nil && terms.isEmpty && addition == nil && changes.isEmpty }
 
     /// Makes it the same change of another tensor.
     mutating func rename(_ name: String, source: String) {
@@ -109,6 +113,6 @@ public struct TensorUpdate: Sendable, Equatable {
     public static func == (a: TensorUpdate, b: TensorUpdate) -> Bool {
         a.name == b.name && a.source == b.source && a.shape == b.shape && a.replacement == b.replacement
             && a.tokenRows == b.tokenRows && a.terms == b.terms && a.addition?.tensor == b.addition?.tensor
-            && a.addition?.scale == b.addition?.scale
+            && a.addition?.scale == b.addition?.scale && a.changes.map(\.tensors) == b.changes.map(\.tensors)
     }
 }

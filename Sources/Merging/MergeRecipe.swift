@@ -106,10 +106,9 @@ public enum MergeRecipe {
         plan.inputs.enumerated().flatMap { at, input -> [(path: String, source: any ByteSource)] in
             let adapter = input.adapter
             let config = MemorySource(
-                adapter.configBytes, path: adapter.configPath, identity: adapter.file.file.identity.entry(0))
-            return [
-                ("\(at)/adapter_config.json", config), ("\(at)/adapter_model.safetensors", adapter.file.file),
-            ]
+                adapter.configBytes, path: adapter.configPath, identity: adapter.source.identity.entry(0))
+            let tensors: (path: String, source: any ByteSource) = ("\(at)/adapter_model.safetensors", adapter.source)
+            return adapter.configBytes.isEmpty ? [tensors] : [("\(at)/adapter_config.json", config), tensors]
         }
     }
 }

@@ -73,15 +73,17 @@ package struct PlannedTensor: Sendable {
     package let source: TensorSource
     /// Low-rank deltas, in the order in which the adapters were named.
     package var terms: [(input: Int, weight: Double, term: LowRankTerm)] = []
-    /// Vectors that are added.
+    /// What is added as it is.
     package var additions: [(input: Int, tensor: TensorInfo, scale: Double)] = []
+    /// Changes of other kinds.
+    package var changes: [(input: Int, weight: Double, change: ModuleChange)] = []
     /// Rows that are replaced.
     package var rows: [(input: Int, rows: TokenRows)] = []
     package var scales: ScaleTable?
 
     /// Whether the bytes of the source are the bytes of the output.
     var isCopy: Bool {
-        terms.isEmpty && additions.isEmpty && rows.isEmpty && source.info.dtype == dtype
+        hasNoSum && rows.isEmpty && source.info.dtype == dtype
     }
 
     /// Whether its elements are computed, one by one.
@@ -90,7 +92,16 @@ package struct PlannedTensor: Sendable {
     /// Whether an adapter changes or brings this tensor.
     var isChanged: Bool {
         if case .adapter = source { return true }
-        return !(terms.isEmpty && additions.isEmpty && rows.isEmpty)
+        return !(hasNoSum && rows.isEmpty)
+    }
+
+    /// Whether nothing is added to it.
+    private var hasNoSum: Bool { terms.isEmpty && additions.isEmpty && changes.isEmpty }
+
+    /// The change that depends on the weight itself, if there is one.
+    var action: (input: Int, action: any WeightAction)? {
+        for entry in changes { if case .action(let action) = entry.change.effect { return (entry.input, action) } }
+        return nil
     }
 
     var byteCount: Int { shape.reduce(1, *) * dtype.bits / 8 }

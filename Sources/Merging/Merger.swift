@@ -79,7 +79,7 @@ public final class Merger: Sendable {
 
     /// Bytes that `progress` will be told of in all.
     public static func totalBytes(of plan: MergePlan) -> Int {
-        let adapters = plan.inputs.reduce(0) { $0 + $1.adapter.file.file.size }
+        let adapters = plan.inputs.reduce(0) { $0 + $1.adapter.source.size }
         let base = plan.base.shards.reduce(0) { $0 + $1.file.file.size }
         return plan.dataSize + adapters + (plan.options.digests ? base + plan.weightFileSize : 0)
     }

@@ -132,6 +132,7 @@ package struct PlanBuilder {
         if let addition = change.update.addition {
             tensor.additions.append((change.input, addition.tensor, addition.scale * change.weight))
         }
+        for entry in change.update.changes { collect(entry, change, into: &tensor) }
         guard let rows = change.update.tokenRows else { return }
         if change.weight != 1 {
             _ = refuse(
@@ -142,6 +143,32 @@ package struct PlanBuilder {
         tensor.rows.append((change.input, rows))
     }
 
+    private mutating func collect(
+        _ entry: ModuleChange, _ change: WeightedUpdate, into tensor: inout PlannedTensor
+    ) {
+        if case .action = entry.effect, let first = entry.tensors.first {
+            if tensor.action != nil {
+                _ = refuse(
+                    "several-actions", change, first,
+                    "is \(entry.method) for '\(tensor.name)', which another adapter transforms, too; the two have no sum",
+                    hint: "merge one adapter first, then the other")
+            }
+            if change.weight != 1 {
+                _ = refuse(
+                    "weighted-action", change, first,
+                    "is \(entry.method), which a weight of \(change.weight) is not defined for",
+                    hint: "give this adapter the weight 1")
+            }
+            if source(of: tensor).dtype.bits == 8 {
+                _ = refuse(
+                    "quantized-base", change, first,
+                    "is \(entry.method) for '\(tensor.name)', which is stored in 8 bits",
+                    hint: "merge into the original 16-bit model")
+            }
+        }
+        tensor.changes.append((change.input, change.weight, entry))
+    }
+
     /// DoRA's magnitude belongs to W + D of its own adapter: it takes part unweighted, and only one can.
     private mutating func checkDoRA(_ tensor: PlannedTensor) {
         let dora = tensor.terms.filter { $0.term.magnitude != nil }
@@ -150,6 +177,12 @@ package struct PlanBuilder {
             input: first.input, weight: first.weight,
             update: inputs[first.input].resolution.updates.first { $0.name == tensor.name }
                 ?? inputs[first.input].resolution.updates[0])
+        if !tensor.changes.isEmpty || !tensor.additions.isEmpty {
+            _ = refuse(
+                "several-dora", change, magnitude.tensor,
+                "is DoRA for '\(tensor.name)', which also gets a change that is no product of two factors",
+                hint: "merge one adapter first, then the other")
+        }
         if dora.count > 1 {
             _ = refuse(
                 "several-dora", change, magnitude.tensor,
@@ -182,7 +215,8 @@ package struct PlanBuilder {
                     hint: "merge only one of them")
             }
             // Within one adapter PEFT adds the delta to the new rows.
-            if tensor.terms.contains(where: { $0.input != entry.input }) {
+            let others = tensor.terms.map(\.input) + tensor.additions.map(\.input) + tensor.changes.map(\.input)
+            if others.contains(where: { $0 != entry.input }) {
                 _ = refuse(
                     "rows-and-delta", change, entry.rows.tensor,
                     "replaces rows of '\(tensor.name)', which also gets a low-rank delta; that has no defined order",
@@ -220,7 +254,7 @@ package struct PlanBuilder {
     /// Finds the scales of an FP8 weight: `weight_scale_inv` by blocks (DeepSeek), or `weight_scale` for all or each row.
     private mutating func addScales(_ tensor: inout PlannedTensor) {
         guard case .base(_, let info) = tensor.source, info.dtype.isFloat, info.dtype.bits == 8 else { return }
-        guard !tensor.terms.isEmpty || tensor.dtype != info.dtype else { return }
+        guard !tensor.terms.isEmpty || !tensor.changes.isEmpty || tensor.dtype != info.dtype else { return }
         let view = tensor.view
         for name in StoredScales.names(of: info.name) {
             guard let place = base.lookup(name) else { continue }

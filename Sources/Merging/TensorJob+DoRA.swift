@@ -61,7 +61,7 @@ extension TensorJob {
         unsafe ak_row_sumsq(
             kernel, weights.baseAddress, view.columns, block.rows.count, view.columns, buffers.delta.baseAddress,
             view.columns, 1, &sums)
-        for (at, row) in block.rows.enumerated() { sums[at] = m[row] / sums[at].squareRoot() }
+        for (at, row) in block.rows.enumerated() { sums[at] = m[row] / (sums[at].squareRoot() + magnitude.epsilon) }
         return sums
     }
 
@@ -87,6 +87,6 @@ extension TensorJob {
                 kernel, weights.baseAddress, view.columns, block.rows.count, view.columns, buffers.delta.baseAddress,
                 view.columns, 1, &sums)
         }
-        return zip(m, sums).map { $0 / $1.squareRoot() }
+        return zip(m, sums).map { $0 / ($1.squareRoot() + magnitude.epsilon) }
     }
 }

@@ -18,7 +18,8 @@ extension TensorJob {
         guard case .base(_, let info) = tensor.source, info.name == tensor.name, info.shape == tensor.shape else {
             return false
         }
-        return tensor.magnitude == nil && tensor.rows.isEmpty && info.dtype.kernel != nil && tensor.dtype.kernel != nil
+        return tensor.magnitude == nil && tensor.action == nil && tensor.rows.isEmpty && info.dtype.kernel != nil
+            && tensor.dtype.kernel != nil
     }
 
     /// Keeps what gives `original`, the old weights of a block, back when only the merged ones are there.
@@ -91,14 +92,16 @@ extension TensorJob {
         }
         guard let from = tensor.dtype.kernel, let to = tensor.source.info.dtype.kernel else { return }
         let (rows, columns) = (block.rows.count, view.columns)
-        var hasDelta = true
+        var hasDelta = false
         if !tensor.terms.isEmpty {
+            hasDelta = true
             let factors = try prepared()
             try delta(block, buffers, factors, prepared(batch: block.batch, factors))
-        } else if !tensor.additions.isEmpty {
-            try addVectors(block, buffers)
-        } else {
-            hasDelta = false
+        }
+        if !tensor.additions.isEmpty || !tensor.changes.isEmpty {
+            if !hasDelta { clearDelta(block, buffers) }
+            hasDelta = true
+            try addPlain(block, buffers)
         }
         if hasDelta { for at in 0..<rows * columns { unsafe buffers.delta[at] = -buffers.delta[at] } }
         var stats = ak_stats()

@@ -24,6 +24,7 @@ final class TensorJob: Sendable {
     private let factors = Mutex<PreparedFactors?>(nil)
     private let batch = Mutex<PreparedBatch?>(nil)
     private let scales = Mutex<[Double]?>(nil)
+    let loaded = Mutex<LoadedChanges?>(nil)
 
     init(_ tensor: PlannedTensor, _ environment: MergeEnvironment) {
         self.tensor = tensor
@@ -33,7 +34,9 @@ final class TensorJob: Sendable {
         let rank = tensor.terms.reduce(1) { $0 + $1.term.rank }
         let elements = isNarrow ? BlockBuffers.narrowElements : BlockBuffers.wideElements
         // Narrow matrices of high rank must not make the left factor outgrow the weights.
-        let rows = max(1, min(elements / max(1, view.columns), BlockBuffers.wideElements * 4 / rank))
+        var rows = max(1, min(elements / max(1, view.columns), BlockBuffers.wideElements * 4 / rank))
+        let group = max(1, tensor.action?.action.rowGroup ?? 1)
+        rows = (rows + group - 1) / group * group
         var list: [Block] = []
         for batch in 0..<view.batches {
             for start in stride(from: 0, to: view.rows, by: rows) {
@@ -53,6 +56,7 @@ final class TensorJob: Sendable {
         }
         // Beyond this rank its error bound sends too many elements to the slow path.
         return isExact && rank <= 256 && tensor.magnitude == nil && tensor.rows.isEmpty && tensor.additions.isEmpty
+            && tensor.changes.isEmpty
     }
 
     /// The block of `count` elements from element number `first`, if they are whole rows of one matrix.
@@ -125,6 +129,7 @@ final class TensorJob: Sendable {
         factors.withLock { $0 = nil }
         batch.withLock { $0 = nil }
         scales.withLock { $0 = nil }
+        loaded.withLock { $0 = nil }
     }
 
     // MARK: Factors
@@ -188,8 +193,9 @@ final class TensorJob: Sendable {
         }
         var rowFactors: [Double]?
         var columnFactors: [Double]?
-        var hasDelta = true
+        var hasDelta = false
         if !tensor.terms.isEmpty {
+            hasDelta = true
             let factors = try prepared()
             let batch = try prepared(batch: block.batch, factors)
             try delta(block, buffers, factors, batch)
@@ -200,15 +206,13 @@ final class TensorJob: Sendable {
             if tensor.magnitude != nil {
                 try unsafe addPlainTerms(block, buffers, factors, batch, weights, &rowFactors, &columnFactors)
             }
-        } else if !tensor.additions.isEmpty {
-            try addVectors(block, buffers)
-        } else {
-            hasDelta = false
         }
-        if needsRowRests {
+        if needsRowRests || !tensor.additions.isEmpty || !tensor.changes.isEmpty {
             if !hasDelta { clearDelta(block, buffers) }
             hasDelta = true
-            try addRowRests(block, buffers)
+            try addPlain(block, buffers)
+            if let action = tensor.action { try unsafe add(action.action, block, buffers, weights) }
+            if needsRowRests { try addRowRests(block, buffers) }
         }
         if let table = tensor.scales {
             return try unsafe scaled(
@@ -234,18 +238,6 @@ final class TensorJob: Sendable {
     func clearDelta(_ block: Block, _ buffers: BlockBuffers) {
         buffers.reserveDelta(block.rows.count * view.columns)
         for at in 0..<block.rows.count * view.columns { unsafe buffers.delta[at] = 0 }
-    }
-
-    func addVectors(_ block: Block, _ buffers: BlockBuffers) throws(Problem) {
-        clearDelta(block, buffers)
-        for addition in tensor.additions {
-            let file = environment.inputs[addition.input].adapter.file
-            let values = try TensorValues.doubles(try file.read(addition.tensor), addition.tensor.dtype)
-            let first = firstElement(block)
-            for at in 0..<block.rows.count * view.columns {
-                unsafe buffers.delta[at] += addition.scale * values[first + at]
-            }
-        }
     }
 
     /// FP8 with scales: each part of the block that shares one scale is finished by itself.

@@ -184,7 +184,8 @@ private final class HeldAdapter: Folder {
             ("adapter_config.json", UndoFormat.configName(at)),
             ("adapter_model.safetensors", UndoFormat.tensorsName(at)),
         ] {
-            guard let info = header[tensor] else { continue }
+            // Some dialects have no config.
+            guard let info = header[tensor], info.byteCount > 0 else { continue }
             sources.append(
                 (
                     name,

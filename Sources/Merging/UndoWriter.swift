@@ -64,7 +64,7 @@ public final class UndoWriter: Sendable {
         var held: [(name: String, size: Int)] = []
         for (at, input) in plan.inputs.enumerated() where holdsAdapters {
             held.append((UndoFormat.configName(at), input.adapter.configBytes.count))
-            held.append((UndoFormat.tensorsName(at), input.adapter.file.file.size))
+            held.append((UndoFormat.tensorsName(at), input.adapter.source.size))
         }
         self.held = held
         let names = (held.map(\.name) + [UndoFormat.streamsName, UndoFormat.directoryName]).map { ($0, DType.u8, [0]) }
@@ -89,7 +89,7 @@ public final class UndoWriter: Sendable {
         let start = held[..<(2 * at)].reduce(dataStart) { $0 + $1.size }
         let adapter = plan.inputs[at].adapter
         try file.write(adapter.configBytes, at: start)
-        try file.copy(from: adapter.file.file, at: 0, count: held[2 * at + 1].size, to: start + held[2 * at].size)
+        try file.copy(from: adapter.source, at: 0, count: held[2 * at + 1].size, to: start + held[2 * at].size)
     }
 
     // MARK: Units

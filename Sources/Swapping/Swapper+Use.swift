@@ -186,7 +186,7 @@ extension Swapper {
         return plan
     }
 
-    private func adapterBytes(_ plan: MergePlan) -> Int { plan.inputs.reduce(0) { $0 + $1.adapter.file.file.size } }
+    private func adapterBytes(_ plan: MergePlan) -> Int { plan.inputs.reduce(0) { $0 + $1.adapter.source.size } }
 
     func requireSpace(_ needed: Int) throws(Problem) {
         let free = try directory.freeSpace()

@@ -59,7 +59,7 @@ struct View {
     private static func identity(_ subject: Subject) throws(Problem) -> String? {
         guard case .adapter(let facts) = subject else { return nil }
         if let known = facts.adapter.archive?.adapterDigest { return known }
-        return facts.adapter.file.file.size <= largestDigested ? try facts.adapter.digest() : nil
+        return facts.adapter.source.size <= largestDigested ? try facts.adapter.digest() : nil
     }
 
     /// Options that have nothing to say of this path.
@@ -138,7 +138,7 @@ struct View {
         var sheet = FactSheet(title: "")
         if case .adapter(let facts) = subject {
             sheet.add(
-                "identity", identity ?? "not computed: the file has \(Humane.bytes(facts.adapter.file.file.size))")
+                "identity", identity ?? "not computed: the file has \(Humane.bytes(facts.adapter.source.size))")
         }
         guard let archive else { return Array(sheet.lines.dropFirst()) }
         let size = archive.items.reduce(0) { $0 + ($1.isInput ? 0 : $1.size) }

@@ -95,11 +95,9 @@ public struct AdapterFacts: Sendable {
         count == 1 ? "one \(one)" : "\(count) \(many)"
     }
 
-    /// Why the adapter counts as PEFT's.
+    /// Why the adapter counts as one of its dialect.
     public var reason: String {
-        let config = "adapter_config.json says peft_type \(adapter.config.type)"
-        guard let first = adapter.modules.first?.down.name else { return config }
-        return "\(config), and tensors are named like '\(first)'"
+        adapter.reason
     }
 
     /// The ranks and how many modules have each.
@@ -119,7 +117,7 @@ public struct AdapterFacts: Sendable {
     /// Elements of the low-rank modules' tensors: what PEFT counts as LoRA parameters.
     public var lowRankParameterCount: Int { modules.reduce(0) { $0 + $1.parameterCount } }
     /// How many tensors, elements and bytes there are of each dtype.
-    public var dtypes: [DTypeShare] { DTypeShare.of(adapter.file.header.tensors) }
+    public var dtypes: [DTypeShare] { DTypeShare.of(adapter.storedTensors) }
 }
 
 /// The tensors of one dtype.

@@ -1,0 +1,71 @@
+import Safetensors
+
+/// Finds the tensors of a base by kohya's flattened names, which are ambiguous by themselves: every module of the base is
+/// flattened in the same way and looked up.
+struct FlattenedNames {
+    /// What part of a pipeline a name belongs to.
+    private enum Part: String {
+        case unet, text1, text2, text3, any
+    }
+
+    /// How names of a base begin, by the part that they belong to, longest first: diffusers' directories, and files in the
+    /// layouts of the original repositories.
+    private static let baseParts: [(prefix: String, part: Part)] = [
+        ("unet.", .unet), ("transformer.", .unet), ("prior.", .unet), ("model.diffusion_model.", .unet),
+        ("diffusion_model.", .unet), ("text_encoder_2.", .text2), ("text_encoder_3.", .text3),
+        ("text_encoder.", .text1),
+        ("conditioner.embedders.0.transformer.", .text1), ("conditioner.embedders.1.model.", .text2),
+        ("cond_stage_model.transformer.", .text1), ("cond_stage_model.model.", .text1),
+        ("text_encoders.clip_l.transformer.", .text1), ("text_encoders.clip_g.transformer.", .text2),
+        ("text_encoders.t5xxl.transformer.", .text3), ("vae.", .any), ("first_stage_model.", .any),
+    ]
+    /// How adapters' names begin, by the part.
+    private static let adapterParts: [(prefix: String, part: Part)] = [
+        ("lora_unet_", .unet), ("lora_transformer_", .unet), ("lora_prior_unet_", .unet), ("lora_te1_", .text1),
+        ("lora_te2_", .text2), ("lora_te3_", .text3), ("lora_te_", .text1), ("lora_prior_te_", .text1),
+        ("lora_llm_", .text1), ("lora_controlnet_", .any), ("lycoris_", .any),
+    ]
+
+    private var byName: [String: [(part: Part, info: TensorInfo)]] = [:]
+    private let hasParts: Bool
+
+    /// Flattens the names of a base.
+    init(_ base: Checkpoint) {
+        var hasParts = false
+        for entry in base.tensors {
+            let name = entry.info.name
+            guard let dot = name.lastIndex(of: ".") else { continue }
+            let (module, parameter) = (name[..<dot], name[name.index(after: dot)...])
+            let found = Self.baseParts.first { module.hasPrefix($0.prefix) }
+            if found != nil { hasParts = true }
+            let inner = found.map { module.dropFirst($0.prefix.count) } ?? module
+            byName["\(Self.flat(inner)).\(parameter)", default: []].append((found?.part ?? .any, entry.info))
+            // LyCORIS's names of a whole pipeline keep the component.
+            if found != nil {
+                byName["\(Self.flat(module)).\(parameter)", default: []].append((.any, entry.info))
+            }
+        }
+        self.hasParts = hasParts
+    }
+
+    private static func flat(_ path: Substring) -> String { String(path.map { $0 == "." ? "_" : $0 }) }
+
+    /// Looks `MODULE.PARAMETER` up, where MODULE is flattened.
+    func find(_ name: String, fits: (TensorInfo) -> Bool) -> BaseNames.Answer {
+        guard let own = Self.adapterParts.first(where: { name.hasPrefix($0.prefix) }) else { return .absent }
+        let rest = String(name.dropFirst(own.prefix.count))
+        var candidates = matches(rest, own.part)
+        if candidates.isEmpty, let renamed = SGMNames.diffusersName(rest) { candidates = matches(renamed, own.part) }
+        if candidates.isEmpty { return .absent }
+        let fitting = candidates.filter(fits)
+        if fitting.isEmpty { return .wrongShape(candidates) }
+        return fitting.count == 1 ? .found(fitting[0]) : .ambiguous(fitting)
+    }
+
+    private func matches(_ name: String, _ part: Part) -> [TensorInfo] {
+        let all = byName[name] ?? []
+        let own = all.filter { part == .any || !hasParts || $0.part == part }
+        var seen: Set<String> = []
+        return own.map(\.info).filter { seen.insert($0.name).inserted }
+    }
+}

@@ -1,0 +1,70 @@
+import Problems
+import Safetensors
+
+extension Resolver {
+    /// Finds the place of a change that is no product of two factors.
+    mutating func place(_ change: ModuleChange) {
+        guard let tensor = change.tensors.first else { return }
+        let name = change.path + "." + change.parameter
+        switch names.find(name, fits: { change.fits($0.shape) }) {
+        case .found(let weight):
+            note(name, weight.name)
+            guard weight.dtype.kernel != nil else {
+                return error(
+                    "quantized-base", tensor, "belongs to '\(weight.name)', which is \(weight.dtype.rawValue)",
+                    hint: "merge into the original 16-bit model, then quantise the result again")
+            }
+            if let owner = owners[weight.name] {
+                return error(
+                    "ambiguous-module", tensor, "goes to '\(weight.name)', which '\(owner)' changes already",
+                    hint: "rename the adapter's tensors to the base's names")
+            }
+            owners[weight.name] = change.path
+            update(weight) { $0.changes.append(change) }
+        case .wrongShape(let candidates):
+            if candidates.count > 1 { return ambiguous(tensor, candidates) }
+            error(
+                "shape-mismatch", tensor,
+                "shape \(tensor.shape) of \(change.method) does not fit the base weight '\(candidates[0].name)' "
+                    + "\(candidates[0].shape)", hint: "the adapter was trained on a different base")
+        case .ambiguous(let candidates): ambiguous(tensor, candidates)
+        case .absent: absent(tensor, name)
+        }
+    }
+
+    /// Finds the parameter that something of its size is added to.
+    mutating func place(_ addition: ParameterAddition) {
+        let tensor = addition.tensor
+        let name = addition.module + "." + addition.parameter
+        switch names.find(name, fits: { Self.isAlike($0.shape, tensor.shape) }) {
+        case .found(let weight):
+            note(name, weight.name)
+            guard weight.dtype.kernel != nil, tensor.dtype.kernel != nil else {
+                return error(
+                    "bad-dtype", tensor,
+                    "is \(tensor.dtype.rawValue) for '\(weight.name)', which is \(weight.dtype.rawValue)")
+            }
+            update(weight) { $0.addition = (tensor, addition.scale) }
+        case .wrongShape(let candidates):
+            if candidates.count > 1 { return ambiguous(tensor, candidates) }
+            error(
+                "shape-mismatch", tensor,
+                "shape \(tensor.shape) cannot be added to '\(candidates[0].name)' \(candidates[0].shape)",
+                hint: "the adapter was trained on a different base")
+        case .ambiguous(let candidates): ambiguous(tensor, candidates)
+        case .absent:
+            if addition.parameter == "bias" {
+                return error(
+                    "no-bias", tensor, "adds to a bias, but the base has no '\(name)'",
+                    hint: "the adapter was trained on a different base")
+            }
+            absent(tensor, name)
+        }
+    }
+
+    /// Whether two shapes are the same but for trailing ones, as linear layers and 1×1 convolutions are.
+    private static func isAlike(_ a: [Int], _ b: [Int]) -> Bool {
+        let trimmed = { (shape: [Int]) in Array(shape.prefix(2)) + shape.dropFirst(2).filter { $0 != 1 } }
+        return a == b || (a.reduce(1, *) == b.reduce(1, *) && trimmed(a) == trimmed(b))
+    }
+}
