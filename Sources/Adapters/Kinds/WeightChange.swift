@@ -84,6 +84,9 @@ public struct ModuleChange: Sendable {
         self.effect = effect
     }
 
+    /// The weight's shape where the change tells it, as of a convolution.
+    public var weightShape: [Int]?
+
     /// The scale of a delta; an action has none.
     public var scale: Double? { if case .delta(_, let scale) = effect { scale } else { nil } }
 
