@@ -110,10 +110,8 @@ struct LyCORISModule {
                 path, .up)
             return
         }
-        let isFlat = down.shape.dropFirst(2).allSatisfy { $0 == 1 } && up.shape.dropFirst(2).allSatisfy { $0 == 1 }
-        let flat = { (shape: [Int]) in isFlat ? [shape[0], shape[1]] : shape }
-        reading.add(TranslatedTensor(down, shape: flat(down.shape)), path, .down)
-        reading.add(TranslatedTensor(up, shape: flat(up.shape)), path, .up)
+        reading.add(TranslatedTensor(down), path, .down)
+        reading.add(TranslatedTensor(up), path, .up)
     }
 
     /// LyCORIS's DoRA: one magnitude for each output, (out, 1...), or for each input, (1, in, 1...).

@@ -176,6 +176,9 @@ public final class ConvertPlan {
         } else {
             module.component = request.component ?? module.component ?? ownComponent
         }
+        if let name = baseNames[module.sourcePath]?.first, let shape = base?.lookup(name)?.info.shape {
+            module.fit(shape)
+        }
         if request.target == .peft || request.target == .mlx { try requireOneComponent(module) }
         return module
     }

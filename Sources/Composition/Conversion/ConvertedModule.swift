@@ -20,7 +20,7 @@ struct ConvertedModule: Sendable {
     /// The part of a pipeline that it belongs to.
     var component: String?
     /// What sort of module it is.
-    let kind: ModuleFacts.Kind
+    var kind: ModuleFacts.Kind
     /// The rank.
     var rank: Int
     /// What B·A is multiplied by.
@@ -76,6 +76,16 @@ struct ConvertedModule: Sendable {
         kind = shape.count > 2 ? .convolution : .linear
         self.dtype = dtype
         source = nil
+    }
+
+    /// Gives factors of a linear layer two dimensions, and those of a 1×1 convolution as many as the weight has.
+    mutating func fit(_ weight: [Int]) {
+        guard kind == .linear || kind == .convolution else { return }
+        let isPoint = downShape.dropFirst(2).allSatisfy { $0 == 1 } && weight.dropFirst(2).allSatisfy { $0 == 1 }
+        guard isPoint, weight.count >= 2, weight.count != downShape.count else { return }
+        let ones = [Int](repeating: 1, count: weight.count - 2)
+        (downShape, upShape) = (downShape.prefix(2) + ones, upShape.prefix(2) + ones)
+        kind = ones.isEmpty ? .linear : .convolution
     }
 
     /// Factors that were computed in float64 are stored in float32, like everything that PEFT trains.
