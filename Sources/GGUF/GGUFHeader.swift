@@ -68,8 +68,9 @@ public struct GGUFHeader: Sendable {
 extension NameTable {
     /// Where the name is in a list of `count` names.
     func place(of name: String, count: Int, in list: (Int) -> String) -> Int? {
-        var slot = start(NameTable.hash(name))
-        while let place = next(NameTable.hash(name), &slot) {
+        let hash = NameTable.hash(name)
+        var slot = start(hash)
+        while let place = next(hash, &slot) {
             if place < count, list(place).hasSameBytes(as: name) { return place }
         }
         return nil

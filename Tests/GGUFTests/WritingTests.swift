@@ -1,5 +1,6 @@
 import Files
 import Fixtures
+import Foundation
 import Problems
 import Testing
 
@@ -15,6 +16,22 @@ import Testing
         let expected = try bytes(of: goldenPath(name))
         #expect(writer.tensors == file.tensors && writer.size == expected.count)
         #expect(try writer.encoded(try file.tensors.map { try file.read($0) }) == expected)
+    }
+
+    /// The file on the page about the format.
+    @Test func theExampleOfThePage() throws {
+        let page = String(decoding: try bytes(of: TestFiles.root + "/../formats/gguf-lora.md"), as: UTF8.self)
+        let start = try #require(page.range(of: "```hex\n")).upperBound
+        let end = try #require(page.range(of: "```", range: start..<page.endIndex)).lowerBound
+        let expected = page[start..<end].split(whereSeparator: \.isWhitespace).compactMap { UInt8($0, radix: 16) }
+        let writer = try GGUFWriter(
+            metadata: [
+                ("general.architecture", .string("llama")), ("general.type", .string("adapter")),
+                ("adapter.type", .string("lora")), ("adapter.lora.alpha", .float32(2)),
+            ],
+            tensors: [.init("output.weight.lora_a", [1, 3], .f32), .init("output.weight.lora_b", [2, 1], .f32)])
+        let data = [[1, -2, 0.5], [1, 0.25]].map { GGUFNumbers.bytes($0, .f32) }
+        #expect(try writer.encoded(data) == expected)
     }
 
     @Test func piecesComeInOrderWithoutGaps() throws {
