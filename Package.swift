@@ -44,6 +44,8 @@ let package = Package(
         .target(name: "Files", dependencies: ["CPosix", "Problems"], swiftSettings: strict + faultSeam),
         .target(name: "Digests", dependencies: ["CCrypto", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Safetensors", dependencies: ["StrictJSON", "Files", "Problems"], swiftSettings: strict),
+        .target(
+            name: "GGUF", dependencies: ["Safetensors", "StrictJSON", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Tensors", dependencies: ["Safetensors", "CKernels", "Problems"], swiftSettings: strict),
         .target(
             name: "Archives",
@@ -152,6 +154,7 @@ let package = Package(
             dependencies: [
                 "Fixtures", "Archives", "Tensors", "Safetensors", "Digests", "Files", "StrictJSON", "Problems",
             ]),
+        .testTarget(name: "GGUFTests", dependencies: ["Fixtures", "GGUF", "Safetensors", "Files", "Problems"]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),
         .testTarget(name: "FilesTests", dependencies: ["Fixtures", "Files", "Digests", "CPosix"]),
         .testTarget(
