@@ -56,7 +56,7 @@ let package = Package(
         .target(
             name: "Adapters",
             dependencies: [
-                "Archives", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
+                "Archives", "GGUF", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
             ],
             swiftSettings: strict),
         .target(
@@ -71,7 +71,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Composition",
-            dependencies: ["Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
+            dependencies: ["GGUF", "Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
             swiftSettings: strict),
         .target(
             name: "Serving",

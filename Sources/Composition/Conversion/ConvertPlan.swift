@@ -26,8 +26,15 @@ public final class ConvertPlan {
         self.request = request
         target = try Self.target(request.target)
         let opened = try Adapter(path: request.path)
-        base = try request.base.map { (path) throws(Problem) in try Checkpoint.openModel(path: path) }
-        adapter = opened
+        let base = try request.base.map { (path) throws(Problem) in try Checkpoint.openModel(path: path) }
+        adapter = try base.map { (base) throws(Problem) in try opened.localized(for: base) } ?? opened
+        self.base = base
+        if opened.dialect == .gguf, base == nil {
+            throw Problem(
+                .incompatible, "needs-base", file: opened.file.path,
+                "is GGUF, whose names and order of rows only the base tells",
+                hint: "name the model that it was trained on with --base")
+        }
         try check()
         try collect()
     }
@@ -38,7 +45,8 @@ public final class ConvertPlan {
         case .kohya: KohyaTarget()
         case .diffusers: DiffusersTarget()
         case .mlx: MLXTarget()
-        case .gguf, .adapters:
+        case .gguf: GGUFTarget()
+        case .adapters:
             throw Problem(.usage, "bad-target", "adapters of the dialect \(dialect.rawValue) are not written here")
         }
     }
@@ -49,6 +57,9 @@ public final class ConvertPlan {
         let names = base?.tensors.compactMap { $0.info.name.split(separator: ".").first.map(String.init) } ?? []
         return Set(names).intersection(DialectFinder.components)
     }()
+
+    /// The names in the base of what a module changes.
+    func names(of module: ConvertedModule) -> [String] { baseNames[module.sourcePath] ?? [] }
 
     /// The task of the base's model class.
     var taskType: String? { base.flatMap { ModelNaming(BaseTraits($0)).taskType } }

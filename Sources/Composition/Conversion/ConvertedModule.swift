@@ -1,4 +1,5 @@
 import Adapters
+import GGUF
 import Problems
 import Safetensors
 import Tensors
@@ -133,6 +134,8 @@ struct ConvertedFiles {
     let name: String
     var tensors: [ConvertedTensor] = []
     var metadata: [(key: String, value: String)]?
+    /// The layout of a GGUF file, whose tensors are in the order of `tensors`.
+    var gguf: GGUFWriter?
     /// Files beside it.
     var others: [(name: String, bytes: [UInt8])] = []
     /// Modules whose scale became part of B.
@@ -144,19 +147,5 @@ struct ConvertedFiles {
     mutating func add(_ module: [ConvertedTensor]) {
         tensors += module
         downNames.append(module[0].name)
-    }
-}
-
-extension [UInt8] {
-    /// The bytes of a matrix (rows × columns) with rows and columns exchanged.
-    func transposed(rows: Int, columns: Int, size: Int) -> [UInt8] {
-        var result = [UInt8](repeating: 0, count: count)
-        for row in 0..<rows {
-            for column in 0..<columns {
-                let (from, to) = ((row * columns + column) * size, (column * rows + row) * size)
-                for byte in 0..<size { result[to + byte] = self[from + byte] }
-            }
-        }
-        return result
     }
 }

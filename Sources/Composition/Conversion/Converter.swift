@@ -1,5 +1,6 @@
 import Adapters
 import Files
+import GGUF
 import Problems
 import Safetensors
 import Tensors
@@ -48,7 +49,20 @@ public struct Converter {
             files: [name] + files.others.map(\.name))
     }
 
+    private func write(
+        _ files: ConvertedFiles, _ writer: GGUFWriter, _ name: String, _ output: StagedOutput
+    ) throws -> Int {
+        let file = try output.create(name, size: writer.size)
+        let tensors = files.tensors
+        try writer.write({ (at) throws(Problem) in try tensors[at].bytes() }) { (bytes, place) throws(Problem) in
+            try file.write(bytes, at: place)
+        }
+        try file.finish()
+        return file.size
+    }
+
     private func write(_ files: ConvertedFiles, _ name: String, _ output: StagedOutput) throws -> Int {
+        if let writer = files.gguf { return try write(files, writer, name, output) }
         let header = try Header.layout(
             files.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: files.metadata, order: .reference)
         let file = try output.create(name, size: header.dataStart + header.dataLength)
@@ -167,5 +181,9 @@ final class ConvertProof {
 
 extension ConvertPlan {
     /// Opens what was written, as the target's own reader sees it.
-    func reopen(_ path: String) throws(Problem) -> Adapter { try Adapter(path: path) }
+    func reopen(_ path: String) throws(Problem) -> Adapter {
+        let written = try Adapter(path: path)
+        guard let base else { return written }
+        return try written.localized(for: base)
+    }
 }
