@@ -143,6 +143,17 @@ public final class Adapter: Sendable {
         problems = assembly.problems + reading.problems + config.problems
     }
 
+    /// What libraries other than PEFT call an adapter's file in its directory, and PEFT's own name.
+    package static var fileNames: [String] { AdapterLocation.tensorNames }
+
+    /// Whether a file is an adapter of a dialect other than PEFT's, by its names.
+    package static func isForeignDialect(_ header: Header) -> Bool {
+        header.tensors.contains { tensor in
+            guard AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_") else { return false }
+            return DialectFinder.dialect(of: tensor.name).map { $0 != .peft } ?? false
+        }
+    }
+
     /// The adapter in the names and the order of rows that `base` has, for a dialect that has its own: GGUF.
     package func localized(for base: Checkpoint) throws(Problem) -> Adapter {
         dialect == .gguf ? try Adapter(location, path: path, base: base) : self

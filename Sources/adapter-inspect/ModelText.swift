@@ -106,7 +106,7 @@ extension RecordedMerge {
 struct TensorList {
     private var rows: [(info: TensorInfo, file: SafetensorsFile, name: String?)]
 
-    init(_ facts: AdapterFacts) { rows = facts.adapter.file.header.tensors.map { ($0, facts.adapter.file, nil) } }
+    init(_ facts: AdapterFacts) { rows = facts.adapter.storedTensors.map { ($0, facts.adapter.file, nil) } }
 
     init(_ facts: CheckpointFacts) {
         let shards = facts.checkpoint.shards
