@@ -80,7 +80,7 @@ def fill(named, seed, spread=0.3):
         if not parameter.numel():
             continue
         value = torch.randn(parameter.shape, generator=generator) * spread
-        if parameter.numel() == max(parameter.shape):
+        if parameter.numel() == max(parameter.shape, default=1):
             parameter.data.add_(value)  # a vector: factors near those it starts with
         else:
             parameter.data.copy_(value / math.sqrt(parameter[0].numel()))

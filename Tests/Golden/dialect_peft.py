@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import build
 import models
@@ -171,6 +172,8 @@ def _xlora(base, directory, seed):
     wrapped = peft.get_peft_model(model, peft.XLoraConfig(hidden_size=hidden, adapters=adapters, **CAUSAL))
     wrapped.save_pretrained(str(directory / "adapter"))
     neutralise(directory / "adapter")
+    for name in ("one", "two"):
+        shutil.rmtree(directory / name)  # X-LoRA saved them again, below its own
     path = directory / "adapter" / "adapter_config.json"
     config = json.loads(path.read_text()) | {"adapters": {"0": "one", "1": "two"}}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -20,7 +20,7 @@ import tensorfile  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "dialects"
-GROUPS = ("dialect_peft",)
+GROUPS = ("dialect_peft", "dialect_lycoris")
 
 
 def groups():
