@@ -20,7 +20,7 @@ import tensorfile  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "dialects"
-GROUPS = ("dialect_peft", "dialect_lycoris")
+GROUPS = ("dialect_peft", "dialect_lycoris", "dialect_kohya", "dialect_diffusers")
 
 
 def groups():
@@ -93,7 +93,7 @@ def main():
             for case in chosen:
                 print(f"{case.name} ({case.dialect}, {case.kind}, base {case.base})")
             continue
-        for name in sorted({case.base for case in chosen}):
+        for name in sorted({case.base.partition("/")[0] for case in chosen}):
             make_base(module, name)
         for case in chosen:
             print(f"{case.name}: {make(case, FOLDER / case.name)} bytes", flush=True)
