@@ -147,8 +147,8 @@ PATTERN = {"rank_pattern": {"to_k": 2}, "alpha_pattern": {"to_v": 9}}
 SD1 = {"unet": UNET, "text_encoder": TEXT}
 CASES = [
     _case("sd1", "sd1", SD1),
-    _case("sd1-no-metadata", "sd1", SD1, metadata=False),
-    _case("sd1-patterns", "sd1", SD1, options=PATTERN),
+    _case("sd1-no-metadata", "sd1", {"unet": ATTENTION, "text_encoder": TEXT}, metadata=False),
+    _case("sd1-patterns", "sd1", {"unet": ATTENTION}, options=PATTERN),
     _case("sd1-rank-stabilised", "sd1", {"unet": ATTENTION}, options={"use_rslora": True}),
     _case("sd1-dora", "sd1", {"unet": [*ATTENTION, "conv1"]}, options={"use_dora": True}),
     _case("sd1-down-up", "sd1", {"unet": ATTENTION, "text_encoder": TEXT}, metadata=False, change=down_up),

@@ -32,6 +32,7 @@ MODELS = {
     "llama": Model(models.llama),
     "qwen2": Model(models.qwen2),
     "gpt2": Model(models.gpt2),
+    "mixtral": Model(models.mixtral),
     "conv2d": Model(lambda size: models.ConvNet(size, 2)),
 }
 

@@ -98,8 +98,8 @@ def components(kind, size):
         parts = {"text_encoder": clip(8), "text_encoder_2": clip(12, projection=True)}
         return {"unet": unet_sdxl(width, 20)} | parts
     if kind == "flux":
-        return {"transformer": flux(size.heads // 2), "text_encoder": clip(8)}
-    return {"transformer": sd3(size.heads // 2), "text_encoder": clip(8, projection=True)}
+        return {"transformer": flux(max(size.heads // 4, 1)), "text_encoder": clip(8)}
+    return {"transformer": sd3(max(size.heads // 4, 1)), "text_encoder": clip(8, projection=True)}
 
 
 def make(kind, directory, size, seed):

@@ -20,7 +20,8 @@ import tensorfile  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "dialects"
-GROUPS = ("dialect_peft", "dialect_lycoris", "dialect_kohya", "dialect_diffusers")
+GROUPS = ("dialect_peft", "dialect_lycoris", "dialect_kohya", "dialect_diffusers", "dialect_mlx", "dialect_gguf",
+          "dialect_hub")  # fmt: skip
 
 
 def groups():
@@ -75,6 +76,8 @@ def make(case, target):
 def make_base(module, name):
     """Write a base anew, so that it belongs to this process and to the same versions."""
     target = FOLDER / "bases" / name
+    if target.exists() and getattr(module, "KEEPS_BASES", False):
+        return
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     module.BASES[name](target, module.SIZE, 0)
