@@ -58,7 +58,9 @@ enum Subject {
         let isAdapter = names.contains("adapter_model.safetensors") || names.contains("adapter_model.bin")
         if isAdapter { return try adapter(path) }
         if names.contains("adapter_config.json"), !weights { return try adapter(path) }
-        if weights || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) }) {
+        if weights || names.contains("model_index.json")
+            || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) })
+        {
             return .checkpoint(CheckpointFacts(try Checkpoint.open(path: path)))
         }
         do throws(Problem) {
