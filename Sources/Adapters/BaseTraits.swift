@@ -20,7 +20,7 @@ public struct BaseTraits: Sendable {
     let innerTypes: Set<String>
     /// How the architecture names head and embedding, if it is one of transformers' that can tie them.
     let tie: TiedArchitectures.Row?
-    /// Whether it is a pipeline or a component of diffusers, whose linear layers are all stored (out × in).
+    /// Whether it is a pipeline or a component of diffusers all of whose linear layers are stored (out × in).
     let isDiffusers: Bool
 
     /// Models whose projections are `Conv1D` (in × out) in transformers.
@@ -52,7 +52,10 @@ public struct BaseTraits: Sendable {
         } else {
             architectures = []
         }
-        isDiffusers = checkpoint.isPipeline || modelType == nil && config?["_class_name"]?.string != nil
+        let parts = checkpoint.components.compactMap { $0.config?.object?["model_type"]?.string }
+        isDiffusers =
+            modelType == nil && (checkpoint.isPipeline || config?["_class_name"]?.string != nil)
+            && !parts.contains(where: Self.conv1D.contains)
         // One quantised component decides for all of a pipeline.
         let configs = [config, text] + checkpoint.components.map { $0.config?.object }
         quantization = configs.lazy.compactMap { $0?["quantization_config"]?.object }.first

@@ -92,7 +92,8 @@ public final class RestoredFile: ByteSource {
         let before = part.chunks[..<chunk]
         let name = name
         return RestoredPlace(
-            part: part, chunk: part.chunks[chunk], path: path, name: info.map { prefix + $0.name }, dtype: info?.dtype ?? .u8,
+            part: part, chunk: part.chunks[chunk], path: path, name: info.map { prefix + $0.name },
+            dtype: info?.dtype ?? .u8,
             offset: before.reduce(0) { $0 + $1.size }, stream: before.reduce(part.start) { $0 + $1.stream },
             other: { () throws(Problem) in
                 var parts = name.split(separator: "/").map(String.init)

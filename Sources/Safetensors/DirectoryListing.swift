@@ -24,7 +24,8 @@ struct DirectoryListing {
         let indexes = names.filter { $0.hasSuffix(Self.suffix + ".index.json") }
         let usual = CheckpointFiles.indexName
         let variants = indexes.isEmpty ? names.filter { WeightNames(indexOfVariant: $0) != nil } : []
-        let single = [usual, WeightNames(stem: WeightNames.diffusers, variant: nil).index].first(where: indexes.contains)
+        let single = [usual, WeightNames(stem: WeightNames.diffusers, variant: nil).index].first(
+            where: indexes.contains)
         let isPlain = weights.contains { WeightNames($0)?.variant == nil }
         let lone = indexes.count == 1 ? indexes[0] : variants.count == 1 && !isPlain ? variants[0] : nil
         indexName = index ?? single ?? lone

@@ -80,7 +80,8 @@ extension CheckpointFacts {
     /// The members of `--json`, without lists and problems.
     var members: [(String, JSON)] {
         [
-            ("type", checkpoint.isPipeline ? "pipeline" : isModel ? "model" : "tensors"), ("model_type", .optional(traits.modelType)),
+            ("type", checkpoint.isPipeline ? "pipeline" : isModel ? "model" : "tensors"),
+            ("model_type", .optional(traits.modelType)),
             ("architectures", .array(traits.architectures.map(JSON.string))), ("name", .optional(traits.name)),
             ("files", .array(checkpoint.shards.map { .string($0.file.path) })),
             ("index", .optional(checkpoint.index?.name)), ("tensor_count", .int(tensors.count)),

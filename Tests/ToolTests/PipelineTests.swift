@@ -97,7 +97,8 @@ import Testing
         let text = Tools.run("adapter-inspect", [base])
         #expect(text.out.contains("MadeUpPipeline, a pipeline"), "\(text.out)\(text.err)")
         #expect(
-            text.out.contains("unet          UNet2DConditionModel, 3 tensors, 60 parameters, 240 B of F32"), "\(text.out)"
+            text.out.contains("unet          UNet2DConditionModel, 3 tensors, 60 parameters, 240 B of F32"),
+            "\(text.out)"
         )
         #expect(text.out.contains("CLIPTextModel, 2 tensors"), "\(text.out)")
         let document = try Tools.run("adapter-inspect", [base, "--json"]).json()
@@ -137,7 +138,9 @@ import Testing
         refused(third, "out", "text_encoder_3.text_model.layers.0.q_proj")
         var pickled = PipelineModel()
         pickled.files = pickled.files.filter { !$0.key.hasSuffix(".safetensors") && !$0.key.hasSuffix(".index.json") }
-        refused(adapter, "out", "is a pipeline whose weights are Python pickles", base: try pickled.write(as: "p", in: scratch))
+        refused(
+            adapter, "out", "is a pipeline whose weights are Python pickles",
+            base: try pickled.write(as: "p", in: scratch))
         pickled.files["safety_checker/pytorch_model.bin"] = nil
         refused(adapter, "out", "no directory in it holds .safetensors", base: try pickled.write(as: "q", in: scratch))
         let inspected = Tools.run("adapter-inspect", [scratch("p")])
@@ -154,7 +157,8 @@ import Testing
     }
 
     @Test func swap() throws {
-        let second = try PipelineModel.writeAdapter(["unet.down_blocks.0.attn.to_k": [4, 6]], as: "second", in: scratch)
+        let second = try PipelineModel.writeAdapter(
+            ["unet.down_blocks.0.attn.to_k": [4, 6]], as: "second", in: scratch)
         for (adapters, options) in [([adapter], []), ([second], []), ([adapter, second], ["--keep"])] {
             let swapped = Tools.run("adapter-swap", [base, "use"] + adapters + options)
             try #require(swapped.status == 0, "\(swapped.err)")
