@@ -63,7 +63,9 @@ enum Subject {
         if isAdapter { return try adapter(path) }
         if let only = onlyFile(entries), try isAdapterFile("\(path)/\(only)") { return try adapter(path) }
         if names.contains("adapter_config.json"), !weights { return try adapter(path) }
-        if weights || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) }) {
+        if weights || names.contains("model_index.json")
+            || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) })
+        {
             return .checkpoint(CheckpointFacts(try Checkpoint.open(path: path)))
         }
         do throws(Problem) {

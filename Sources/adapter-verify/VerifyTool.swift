@@ -36,7 +36,7 @@ enum VerifyTool {
                 choices: LoadedInputs.allowable),
         ],
         operands: [
-            ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
+            ("BASE", "A checkpoint: a directory (also a pipeline of diffusers), its index, or one .safetensors file."),
             (
                 "ADAPTER...",
                 "Adapters: directories that PEFT saved, their .safetensors files, or archives. PATH:WEIGHT gives a weight."
