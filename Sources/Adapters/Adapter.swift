@@ -2,6 +2,7 @@ import Archives
 import Files
 import Problems
 import Safetensors
+import StrictJSON
 import Tensors
 
 /// The factors of one adapted module or parameter.
@@ -138,6 +139,17 @@ public final class Adapter: Sendable {
                 ParameterAddition(module: $0.module, parameter: $0.parameter, tensor: find($0.tensor), scale: $0.scale)
             } : []
         problems = assembly.problems + reading.problems + config.problems
+    }
+
+    /// Whether module paths are written with `_` for `.`, so that they are ambiguous.
+    package var hasFlattenedNames: Bool { naming == .flattened }
+
+    /// The paths behind flattened names, where the file records them, as `adapter-convert` does.
+    package var recordedModules: [String: String] {
+        guard let text = file.header.metadataValue("adapterkit.modules"),
+            let object = (try? JSONValue.parse(Array(text.utf8)))?.object
+        else { return [:] }
+        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in own }
     }
 
     /// Parameters that the adapter brings.

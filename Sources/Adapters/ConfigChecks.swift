@@ -11,7 +11,7 @@ struct ConfigChecks {
     init(_ resolver: Resolver) { self.resolver = resolver }
 
     func problems() -> [Problem] {
-        patterns() + targets() + saved() + identity()
+        adapter.config.isFile ? patterns() + targets() + saved() + identity() : patterns()
     }
 
     private func make(_ severity: Problem.Severity, _ code: String, _ message: String, hint: String? = nil) -> Problem {

@@ -86,7 +86,7 @@ public struct PEFTConfig: Sendable {
     public var moduleScales: [String: ModuleScale] = [:]
 
     /// Whether it was read from a file, whose flags are to be held against the tensors.
-    let isFile: Bool
+    public let isFile: Bool
 
     /// What stands in the place of a config where a dialect has none: of LoRA, with rank and alpha module by module.
     init(scales: [String: ModuleScale]) {

@@ -13,7 +13,8 @@ public final class StagedOutput: Sendable {
 
     /// The path that the output will have.
     public let path: String
-    let shape: Shape
+    /// Whether it is a directory or a file.
+    public let shape: Shape
     let parent: Directory
     let name: String
     let stageName: String

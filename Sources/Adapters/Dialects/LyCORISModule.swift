@@ -104,10 +104,8 @@ struct LyCORISModule {
                 path, .up)
             return
         }
-        let isFlat = down.shape.dropFirst(2).allSatisfy { $0 == 1 } && up.shape.dropFirst(2).allSatisfy { $0 == 1 }
-        let flat = { (shape: [Int]) in isFlat ? [shape[0], shape[1]] : shape }
-        reading.add(TranslatedTensor(down, shape: flat(down.shape)), path, .down)
-        reading.add(TranslatedTensor(up, shape: flat(up.shape)), path, .up)
+        reading.add(TranslatedTensor(down), path, .down)
+        reading.add(TranslatedTensor(up), path, .up)
     }
 
     /// Magnitudes for each input of a convolution, whose norms are over outputs and kernel, are no DoRA of pairs.

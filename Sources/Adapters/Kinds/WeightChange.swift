@@ -118,6 +118,9 @@ public struct ModuleChange: Sendable {
         self.isOptional = isOptional
     }
 
+    /// The weight's shape where the change tells it, as of a convolution.
+    public var weightShape: [Int]?
+
     /// The scale of a delta; an action has none.
     public var scale: Double? { if case .delta(_, let scale) = effect { scale } else { nil } }
 
