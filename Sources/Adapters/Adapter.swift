@@ -206,7 +206,8 @@ private struct AdapterAssembly {
         }
         switch key.role {
         case .foreign(let stem):
-            let what = stem.isEmpty ? "is no tensor of a PEFT adapter" : "belongs to \(stem), not to LoRA"
+            let method = PEFTKinds.reads(config.type) ? config.type : "LoRA"
+            let what = stem.isEmpty ? "is no tensor of a PEFT adapter" : "belongs to \(stem), not to \(method)"
             error("foreign-tensor", tensor, what, hint: "the config says peft_type \(config.type)")
         case .parameter(let parameter):
             replacements.append(
