@@ -51,6 +51,13 @@ public struct LoadedInputs: Sendable {
         if let opened { dropRepetitions(opened) }
     }
 
+    /// Reads adapters alone, for what needs no base.
+    public init(withoutBase operands: [AdapterOperand], allowed: Set<String> = []) {
+        base = nil
+        baseProblems = []
+        entries = operands.map { Self.load($0, base: nil, allowed: allowed) }
+    }
+
     /// Matches adapters that are open already with a base.
     public init(
         base: Checkpoint, adapters: [(adapter: Adapter, weight: Double)], allowed: Set<String> = []

@@ -1,0 +1,196 @@
+import Safetensors
+
+/// What llama.cpp demands: of GGUF files its loader (`src/llama-adapter.cpp`), of PEFT's directories its converter
+/// (`convert_lora_to_gguf.py`), which knows one alpha for all modules.
+enum LlamaCppRules {
+    static let all: [ServingRule] =
+        [
+            .packed("llama.cpp"),
+            .otherFormat(
+                "llama.cpp", reads: [.gguf, .peft], "GGUF, which its converter makes of PEFT's directories", to: "gguf"),
+            .fileName("llama.cpp's converter", "adapter_model.safetensors", of: .peft),
+            .notLoRA("llama.cpp's converter", hint: mergeHint),
+        ] + ofConverter + ofLoader
+
+    private static let mergeHint = "merge it with adapter-merge, and convert the merged model"
+    private static let foldHint =
+        "adapter-convert ADAPTER -o OUT --to gguf multiplies the scales in; so does adapter-combine stack"
+
+    // MARK: Of PEFT's directories
+
+    private static let ofConverter: [ServingRule] = [
+        ServingRule(.error, "missing-field", of: [.peft]) { facts in
+            guard facts.config.fields["lora_alpha"] == nil else { return nil }
+            return .init(
+                .config, "has no 'lora_alpha', without which the converter stops",
+                hint: "add PEFT's default: \"lora_alpha\": 8")
+        },
+        .dora("for which GGUF has no place: the converter stops", hint: mergeHint),
+        ServingRule(.error, "saved-weights", of: [.peft]) { facts in
+            let found = facts.adapter.replacements.filter { !isSkipped($0) && !isNorm($0) }
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.tensor.name),
+                "is a whole parameter, at which the converter stops\(facts.more(found.count))",
+                hint: mergeHint)
+        },
+        ServingRule(.error, "norm-weights", of: [.peft]) { facts in
+            let found = facts.adapter.replacements.filter { !isSkipped($0) && isNorm($0) }
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.tensor.name),
+                "replaces a norm: the converter copies it, but llama.cpp passes over it without a word"
+                    + facts.more(found.count), hint: mergeHint)
+        },
+        ServingRule(.error, "trainable-tokens", of: [.peft]) { facts in
+            guard let first = facts.adapter.tokenRows.first else { return nil }
+            return .init(
+                .tensor(first.tensor.name), "holds trained rows of an embedding, at which the converter stops",
+                hint: mergeHint)
+        },
+        ServingRule(.error, "lora-bias", of: [.peft]) { facts in
+            let found = facts.adapter.modules.compactMap(\.upBias)
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.name), "is a bias of lora_B, at which the converter stops\(facts.more(found.count))",
+                hint: mergeHint)
+        },
+        .convolution("on which the converter stops", hint: mergeHint),
+        ServingRule(.error, "target-parameters", of: [.peft]) { facts in
+            guard !facts.config.targetParameters.isEmpty else { return nil }
+            return .init(
+                .config, "adapts parameters of experts ('target_parameters'), which the converter cannot place",
+                hint: mergeHint)
+        },
+        .wrappedName("and the converter stops at it"),
+        ServingRule(.error, "rslora", of: [.peft]) { facts in
+            guard facts.config.useRSLoRA, let first = misscaled(facts).first else { return nil }
+            return .init(
+                .config,
+                "says 'use_rslora', which the converter ignores: '\(first.path)' would have the scale \(scale(first, facts)), "
+                    + "not \(first.scale)", hint: foldHint)
+        },
+        ServingRule(.error, "alpha-pattern", of: [.peft]) { facts in
+            guard !facts.config.useRSLoRA, !facts.config.alphaPattern.isEmpty else { return nil }
+            let found = misscaled(facts)
+            guard let first = found.first else { return nil }
+            return .init(
+                .config,
+                "has an 'alpha_pattern', which the converter ignores: '\(first.path)' would have the scale "
+                    + "\(scale(first, facts)), not \(first.scale)\(facts.more(found.count))", hint: foldHint)
+        },
+        ServingRule(.error, "zero-alpha", of: [.peft]) { facts in
+            guard facts.config.alpha == 0, facts.config.alphaPattern.isEmpty else { return nil }
+            return .init(
+                .config, "has an alpha of 0, which llama.cpp takes for a scale of 1", hint: "is it the right adapter?")
+        },
+        .changedBase(
+            "which the converter does not see: llama.cpp computes something else",
+            unless: ["gaussian", "eva", "orthogonal", "mica", "lora_ga"]),
+        .field(.error, "layer-replication", "layer_replication", ignored, hint: "serve it with PEFT"),
+        .field(.error, "block-diagonal", "use_bdlora", ignored, hint: "serve it with PEFT"),
+        .field(.error, "qalora", "use_qalora", ignored, hint: "serve it with PEFT"),
+        ServingRule(.error, "tied-head", of: [.peft]) { facts in
+            guard let traits = facts.resolution?.traits, traits.isTied,
+                let first = facts.adapter.modules.first(where: { traits.isHead($0.path) })
+            else { return nil }
+            return .init(
+                .tensor(first.down.name),
+                "adapts the output head, which the base shares with its embedding: the converter stops at that",
+                hint: mergeHint)
+        },
+        .wrongPrefix("the converter finds no place for such a name"),
+        ServingRule(.warning, "embedding-copy", of: [.peft]) { facts in
+            guard let first = facts.adapter.replacements.first(where: isSkipped) else { return nil }
+            return .init(
+                .tensor(first.tensor.name), "is a whole weight, which the converter leaves out",
+                hint: "that is right if it is a copy of the base's; if it was trained, \(mergeHint)")
+        },
+        ServingRule(.note, "conversion", of: [.peft]) { facts in
+            .init(
+                .file, "has to be converted first, since llama.cpp itself loads GGUF",
+                hint: "adapter-convert ADAPTER -o OUT --to gguf, or llama.cpp's convert_lora_to_gguf.py")
+        },
+        ServingRule(.note, "no-base-name", of: [.peft]) { facts in
+            guard facts.config.baseModel == nil else { return nil }
+            return .init(.config, "names no base, so the converter needs --base with the directory of its config")
+        },
+        ServingRule(.note, "activated-lora", of: [.peft]) { facts in
+            guard facts.isSet("alora_invocation_tokens") else { return nil }
+            return .init(.config, "is an activated LoRA: only llama-server acts on its invocation tokens")
+        },
+    ]
+
+    private static let ignored = "which the converter ignores: llama.cpp computes something else"
+
+    /// What the converter leaves out without a word.
+    private static func isSkipped(_ item: Replacement) -> Bool { item.isBaseLayer && item.parameter == "weight" }
+
+    private static func isNorm(_ item: Replacement) -> Bool {
+        item.tensor.name.contains("_layernorm") || item.tensor.name.contains(".norm")
+    }
+
+    /// The scale that llama.cpp gives a module: the one alpha by the rank of its tensors.
+    private static func scale(_ module: ModuleFacts, _ facts: ServingFacts) -> Double {
+        facts.config.alpha == 0 ? 1 : facts.config.alpha / Double(max(1, module.rank))
+    }
+
+    private static func misscaled(_ facts: ServingFacts) -> [ModuleFacts] { facts.misscaled { scale($0, facts) } }
+
+    // MARK: Of GGUF files
+
+    private static let ofLoader: [ServingRule] = [
+        value("general-type", "general.type", "adapter"),
+        value("adapter-type", "adapter.type", "lora"),
+        ServingRule(.error, "architecture", of: [.gguf]) { facts in
+            guard let traits = facts.resolution?.traits, let own = note("general.architecture", facts),
+                let wanted = traits.modelType.flatMap({ architectures[$0] }), own != wanted
+            else { return nil }
+            return .init(
+                .file,
+                "is for the architecture '\(own)', but the base is '\(wanted)' to llama.cpp, which refuses the pair",
+                hint: "is this the base that the adapter was trained on?")
+        },
+        ServingRule(.error, "tensor-name", of: [.gguf]) { facts in
+            let endings = [".lora_a", ".lora_b", "_norm.weight"]
+            let found = facts.adapter.storedTensors.filter { tensor in !endings.contains(where: tensor.name.hasSuffix) }
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.name),
+                "ends in neither .lora_a nor .lora_b, which llama.cpp refuses\(facts.more(found.count))",
+                hint: "convert the adapter again")
+        },
+        ServingRule(.error, "norm-weights", of: [.gguf]) { facts in
+            let found = facts.adapter.storedTensors.filter { $0.name.hasSuffix("_norm.weight") }
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.name),
+                "replaces a norm, which llama.cpp passes over without a word\(facts.more(found.count))",
+                hint: "merge the adapter instead, before the base is converted to GGUF")
+        },
+    ]
+
+    /// A value that the file must have.
+    private static func value(_ code: String, _ key: String, _ wanted: String) -> ServingRule {
+        ServingRule(.error, code, of: [.gguf]) { facts in
+            guard let own = note(key, facts), own != wanted else { return nil }
+            return .init(
+                .file, "says \(key) '\(own)', but llama.cpp loads adapters with '\(wanted)' alone",
+                hint: "convert the adapter again")
+        }
+    }
+
+    /// A value of the file's own; `nil` where it was not read.
+    private static func note(_ key: String, _ facts: ServingFacts) -> String? {
+        facts.adapter.notes.first { $0.label == key }?.text
+    }
+
+    /// llama.cpp's names of architectures, by `model_type`, where the one follows from the other.
+    private static let architectures = [
+        "llama": "llama", "mistral": "llama", "mixtral": "llama", "qwen2": "qwen2", "qwen2_moe": "qwen2moe",
+        "qwen3": "qwen3", "qwen3_moe": "qwen3moe", "gemma": "gemma", "gemma2": "gemma2", "gemma3": "gemma3",
+        "gemma3_text": "gemma3", "phi": "phi2", "phi3": "phi3", "gpt2": "gpt2", "falcon": "falcon",
+        "gpt_neox": "gptneox",
+        "starcoder2": "starcoder2", "olmo2": "olmo2", "stablelm": "stablelm",
+    ]
+}

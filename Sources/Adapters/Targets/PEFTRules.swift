@@ -1,0 +1,46 @@
+/// What PEFT itself demands (`utils/save_and_load.py`, `tuners/tuners_utils.py`, 0.21.2).
+///
+/// It never compares the base, and says nothing of tensors that it has no place for.
+enum PEFTRules {
+    static let all: [ServingRule] = [
+        .packed("PEFT"),
+        .otherFormat("PEFT", reads: [.peft], "adapter_config.json with adapter_model.safetensors", to: "peft"),
+        .fileName("PEFT", "adapter_model.safetensors", of: .peft),
+        ServingRule(.error, "no-prefix", of: [.peft]) { facts in
+            let found = facts.stored.filter { !$0.key.hasPrefix }
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.name),
+                "does not begin with 'base_model.model.', and PEFT passes over it without a word\(facts.more(found.count))",
+                hint: ServingFacts.rewriteHint)
+        },
+        .wrappedName("and PEFT passes over it without a word"),
+        ServingRule(.error, "not-targeted", of: [.peft]) { facts in
+            let found = facts.untargeted
+            guard let first = found.first, let tensor = first.tensor else { return nil }
+            return .init(
+                .tensor(tensor), first.message + ", so PEFT passes over it without a word" + facts.more(found.count),
+                hint: "correct 'target_modules'")
+        },
+        .wrongPrefix("PEFT finds no such module and passes over its tensors without a word"),
+        ServingRule(.warning, "unknown-field", of: [.peft]) { facts in
+            let found = facts.config.problems.filter { $0.code == "unknown-config-field" }
+            guard let first = found.first else { return nil }
+            return .init(
+                .config, first.message + "; PEFT warns and does without it" + facts.more(found.count),
+                hint: "use the version of PEFT that wrote it")
+        },
+        version("target-parameters", "target_parameters", "0.17"),
+        version("trainable-tokens", "trainable_token_indices", "0.15"),
+        version("lora-bias", "lora_bias", "0.14"),
+        version("dora", "use_dora", "0.9"),
+    ]
+
+    /// A feature that older versions do not have.
+    private static func version(_ code: String, _ field: String, _ version: String) -> ServingRule {
+        ServingRule(.note, code, of: [.peft]) { facts in
+            guard facts.isSet(field) else { return nil }
+            return .init(.config, "sets '\(field)', which PEFT has since \(version)")
+        }
+    }
+}
