@@ -123,7 +123,8 @@ public final class Adapter: Sendable {
         var assembly = AdapterAssembly(config: config, file: source.path)
         if opened.isReadable {
             for (tensor, key) in zip(file.header.tensors, reading.tensors.map(\.key)) { assembly.add(tensor, key) }
-            assembly.finish(hasMore: !reading.changes.isEmpty || !reading.additions.isEmpty)
+            assembly.finish(
+                hasMore: !reading.changes.isEmpty || !reading.additions.isEmpty || !reading.problems.isEmpty)
         }
         modules = assembly.modules
         replacements = assembly.replacements
@@ -154,9 +155,10 @@ public final class Adapter: Sendable {
         }
     }
 
-    /// The adapter in the names and the order of rows that `base` has, for a dialect that has its own: GGUF.
+    /// The adapter in the names and the order of rows that `base` has, for dialects that have their own: GGUF, and MLX's
+    /// experts.
     package func localized(for base: Checkpoint) throws(Problem) -> Adapter {
-        dialect == .gguf ? try Adapter(location, path: path, base: base) : self
+        dialect == .gguf || dialect == .mlx ? try Adapter(location, path: path, base: base) : self
     }
 
     /// Whether module paths are written with `_` for `.`, so that they are ambiguous.
@@ -167,7 +169,9 @@ public final class Adapter: Sendable {
         guard let text = file.header.metadataValue("adapterkit.modules"),
             let object = (try? JSONValue.parse(Array(text.utf8)))?.object
         else { return [:] }
-        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in own }
+        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in
+            own
+        }
     }
 
     /// Parameters that the adapter brings.

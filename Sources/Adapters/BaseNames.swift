@@ -61,6 +61,9 @@ struct BaseNames {
         return sharedHead.embedding.name
     }
 
+    /// Where a module is in a base that keeps it in parts, or as part of another.
+    func places(of path: String) -> [(weight: TensorInfo, rows: Range<Int>?)] { flattened?.places(of: path) ?? [] }
+
     /// The base's tensor of exactly this name, stored or shared.
     func exact(_ name: String) -> TensorInfo? { checkpoint.lookup(name)?.info ?? aliases[name] }
 

@@ -44,7 +44,7 @@ struct DialectReader {
         case .diffusers: reading = DiffusersReader(file, why: found.why).read()
         case .mlx:
             guard let own = location.config, let config else { throw location.configAbsent }
-            reading = MLXReader(file, config: config, configPath: own.path, why: found.why).read()
+            reading = MLXReader(file, config: config, configPath: own.path, base: base, why: found.why).read()
         case .adapters:
             guard let own = location.config, let config else { throw location.configAbsent }
             reading = AdaptersLibraryReader(file, config: config, configPath: own.path, why: found.why).read()
