@@ -123,7 +123,7 @@ def settle(path):
     blob = Path(path).read_bytes()
     (length,) = struct.unpack("<Q", blob[:8])
     header = json.loads(blob[8 : 8 + length])
-    if "__metadata__" not in header:
+    if not header.get("__metadata__"):  # mlx writes null
         return
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
