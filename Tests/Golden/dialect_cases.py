@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -11,15 +12,15 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import numpy as np  # noqa: E402
-import tensorfile  # noqa: E402
+import numpy as np
+import tensorfile
 
 TOLERANCE = 1e-6
 
 
 @dataclass
 class Made:
-    """What writing a case gave: the adapter's path below its directory, and the merged tensors by their names in the base.
+    """What writing a case gave: the adapter's path below its directory, and the merged tensors by their base's names.
 
     In a base of several components a name is `FOLDER/TENSOR`. Values are float64.
     """
@@ -115,6 +116,18 @@ def save_tensors(path, tensors, metadata=None):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({n: np.ascontiguousarray(v) for n, v in tensors.items()}, str(path), metadata=metadata)
+
+
+def settle(path):
+    """Put the metadata of a safetensors file in order: its writer leaves it in the order of a hash table."""
+    blob = Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", blob[:8])
+    header = json.loads(blob[8 : 8 + length])
+    if not header.get("__metadata__"):  # mlx writes null
+        return
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    Path(path).write_bytes(blob[:8] + text.ljust(length) + blob[8 + length :])
 
 
 def save_json(path, document):

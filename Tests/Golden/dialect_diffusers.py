@@ -2,8 +2,8 @@
 
 import functools
 
-import diffusers
 import dialect_pipelines as pipelines
+import diffusers
 import numpy as np
 import peft
 import torch

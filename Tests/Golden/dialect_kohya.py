@@ -121,7 +121,7 @@ def sd1_no_alpha(base):
 
 
 def sd1_some_alpha(base):
-    """Alpha for some only, and not the same. sd-scripts takes the rank for the others; diffusers takes the usual alpha."""
+    """Alpha for some only, and not the same. sd-scripts takes the rank for the others; diffusers the usual alpha."""
     alphas = {"attn1.to_q": 2.0, "attn1.to_out.0": 8.0, "attn2.to_v": None, "ff.net.0.proj": 2.0, "ff.net.2": 1.0}
     return [flat("unet", ATTENTION + n, alpha=alpha) for n, alpha in alphas.items()]
 

@@ -33,9 +33,7 @@ def network(parts, algorithm, names, text, options):
          "text_encoder_target_name": text}
     )  # fmt: skip
     settings = {"lora_dim": 2, "conv_lora_dim": 2, "alpha": 1.5, "conv_alpha": 1.0, "warn_on_unmatched": False}
-    made = LycorisNetworkKohya(
-        parts["text_encoder"], parts["unet"], network_module=algorithm, **settings | options
-    )
+    made = LycorisNetworkKohya(parts["text_encoder"], parts["unet"], network_module=algorithm, **settings | options)
     made.modules_by_name = {lora.lora_name: lora for lora in made.unet_loras + made.text_encoder_loras}
     for name, lora in made.modules_by_name.items():
         made.add_module(name, lora)

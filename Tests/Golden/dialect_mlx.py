@@ -31,7 +31,9 @@ def stacked(directory, size, seed):
 
 
 BASES = {
-    "llama-two-layers": lambda directory, size, seed: make_model("llama", directory, SIZE if size is SMALL else size, seed),
+    "llama-two-layers": lambda directory, size, seed: make_model(
+        "llama", directory, SIZE if size is SMALL else size, seed
+    ),
     "mixtral": lambda directory, size, seed: make_model("mixtral", directory, size, seed),
     "mixtral-stacked": stacked,
 }

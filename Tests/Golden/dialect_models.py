@@ -33,6 +33,7 @@ MODELS = {
     "qwen2": Model(models.qwen2),
     "gpt2": Model(models.gpt2),
     "mixtral": Model(models.mixtral),
+    "conv1d": Model(lambda size: models.ConvNet(size, 1)),
     "conv2d": Model(lambda size: models.ConvNet(size, 2)),
 }
 

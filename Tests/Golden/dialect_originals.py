@@ -1,4 +1,4 @@
-"""Original layouts: the names that Stability's and Black Forest Labs' checkpoints have for what diffusers names otherwise."""
+"""Original layouts: how Stability's and Black Forest Labs' checkpoints name what diffusers names otherwise."""
 
 from pathlib import Path
 

@@ -5,8 +5,6 @@ import json
 import shutil
 
 import build
-import models
-import numpy as np
 import peft
 import torch
 from dialect_cases import Case, Made, array, changes, fill
@@ -174,6 +172,8 @@ def _xlora(base, directory, seed):
     neutralise(directory / "adapter")
     for name in ("one", "two"):
         shutil.rmtree(directory / name)  # X-LoRA saved them again, below its own
+    for inner in ("0", "1"):
+        neutralise(directory / "adapter" / inner)
     path = directory / "adapter" / "adapter_config.json"
     config = json.loads(path.read_text()) | {"adapters": {"0": "one", "1": "two"}}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -185,7 +185,11 @@ MERGED = [
     _case("loha", "patterns", _loha(rank_pattern={"v_proj": 3}, alpha_pattern={"q_proj": 5}), spread=1.5),
     _case("loha", "conv", _loha(target_modules=CONVS), "conv2d", spread=1.5),
     _case("loha", "conv-effective", _loha(target_modules=CONVS, use_effective_conv2d=True), "conv2d", spread=1.5),
+    _case("loha", "conv1d-effective", _loha(target_modules=CONVS, use_effective_conv2d=True), "conv1d", spread=1.5),
     _case("lokr", "linear", _lokr(), spread=0.8),
+    _case("lokr", "conv1d", _lokr(target_modules=CONVS, r=1), "conv1d", spread=0.3),
+    _case("lokr", "conv1d-full", _lokr(target_modules=CONVS, r=64), "conv1d", spread=1.5,
+          why="PEFT's Kronecker product of a matrix and a full 3-D lokr_w2 pads the matrix in front: see README"),
     _case("lokr", "full", _lokr(r=64), spread=3.0),
     _case("lokr", "decompose-both", _lokr(r=1, decompose_both=True), spread=0.5),
     _case("lokr", "factor", _lokr(decompose_factor=2), spread=0.8),
@@ -197,6 +201,7 @@ MERGED = [
     _case("ia3", "conv", _ia3(CONVS, ["third"]), "conv2d"),
     _case("adalora", "", _ada(), spread=0.6),
     _case("adalora", "ranks", _ada(), prepare=_cut_ranks, spread=0.6),
+    _case("adalora", "conv", _ada(target_modules=CONVS), "conv2d", spread=0.6),
     _case("adalora", "gpt2", _ada(target_modules=["c_attn", "c_fc"], fan_in_fan_out=True), "gpt2", spread=0.6),
     _case("vera", "", _vera(save_projection=True)),
     _case("vera", "gpt2", _vera(target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, save_projection=True), "gpt2"),

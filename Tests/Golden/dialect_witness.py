@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import diffusers
 import dialect_pipelines as pipelines
+import diffusers
 import numpy as np
 from dialect_cases import array
 

@@ -54,6 +54,13 @@ def describe(case, made):
     }
 
 
+def tidy(directory):
+    """What the writer of safetensors leaves to chance, or to the owner only."""
+    for path in directory.rglob("*.safetensors"):
+        dialect_cases.settle(path)
+        path.chmod(0o644)
+
+
 def make(case, target):
     """Write one case beside its base, and move it into place; returns its size."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -65,8 +72,7 @@ def make(case, target):
                 raise ValueError(f"{case.name}: nothing is changed")
             write_expected(directory, made)
         (directory / "case.json").write_text(json.dumps(describe(case, made), indent=2) + "\n")
-        for path in directory.rglob("*.safetensors"):
-            path.chmod(0o644)  # safetensors writes them readable by the owner only
+        tidy(directory)
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(directory, target)
@@ -81,8 +87,7 @@ def make_base(module, name):
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     module.BASES[name](target, module.SIZE, 0)
-    for path in target.rglob("*.safetensors"):
-        path.chmod(0o644)
+    tidy(target)
 
 
 def main():
