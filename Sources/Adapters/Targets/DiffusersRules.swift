@@ -17,7 +17,7 @@ enum DiffusersRules {
         .otherFormat(
             "diffusers", reads: [.diffusers, .kohya],
             "names that begin with a component ('unet.', 'transformer.', ...) and kohya's",
-            to: "diffusers"),
+            hint: "if it is for a diffusion model, \(convertHint)"),
         ServingRule(.error, "no-component", of: [.diffusers]) { facts in
             let found = facts.adapter.storedTensors.filter { !DialectFinder.components.contains(component($0.name)) }
             guard let first = found.first else { return nil }

@@ -4,7 +4,9 @@
 enum PEFTRules {
     static let all: [ServingRule] = [
         .packed("PEFT"),
-        .otherFormat("PEFT", reads: [.peft], "adapter_config.json with adapter_model.safetensors", to: "peft"),
+        .otherFormat(
+            "PEFT", reads: [.peft], "adapter_config.json with adapter_model.safetensors",
+            hint: "convert it: adapter-convert ADAPTER -o OUT --to peft"),
         .fileName("PEFT", "adapter_model.safetensors", of: .peft),
         ServingRule(.error, "no-prefix", of: [.peft]) { facts in
             let found = facts.stored.filter { !$0.key.hasPrefix }

@@ -65,12 +65,13 @@ public struct ServingFacts: Sendable {
     /// Codes of what stands against a merge, or is one program's own affair.
     private static let ofMerging: Set<String> = [
         "not-lora", "base-changed", "layer-replication", "activated-lora", "qalora", "bdlora", "arrow", "kasa",
-        "monteclora", "unknown-config-field", "quantized-base", "not-targeted", "unused-target",
+        "monteclora", "unknown-config-field", "quantized-base", "not-targeted",
     ]
 
     /// What was found about the adapter, and about the pair, whatever program it is for.
     public var problems: [Problem] {
-        let all = own + (resolution?.problems ?? [])
+        // Notes tell what a merge would do.
+        let all = own + (resolution?.problems ?? []).filter { $0.severity != .note }
         let variants = adapter.problems.contains { $0.severity == .error && Self.ofMerging.contains($0.code) }
         var seen: [Problem] = []
         for problem in all where !Self.ofMerging.contains(problem.code) && !seen.contains(problem) {

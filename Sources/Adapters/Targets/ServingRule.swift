@@ -70,14 +70,14 @@ extension ServingRule {
     }
 
     /// A file of another library.
-    static func otherFormat(_ program: String, reads: Set<Dialect>, _ needs: String, to target: String) -> ServingRule {
+    static func otherFormat(_ program: String, reads: Set<Dialect>, _ needs: String, hint: String) -> ServingRule {
         ServingRule(.error, "other-format", isGate: true) { facts in
             let dialect = facts.adapter.dialect
             guard !reads.contains(dialect) else { return nil }
             let what = dialect == .adapters ? "the 'adapters' library's" : "\(dialect.rawValue)'s"
             return Finding(
                 .file, "is in \(what) format, but \(program) reads \(needs)",
-                hint: "convert it: adapter-convert ADAPTER -o OUT --to \(target)")
+                hint: hint)
         }
     }
 

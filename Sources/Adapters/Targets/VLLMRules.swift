@@ -8,7 +8,9 @@ enum VLLMRules {
 
     static let all: [ServingRule] = [
         .packed("vLLM"),
-        .otherFormat("vLLM", reads: [.peft], "PEFT's directories", to: "peft"),
+        .otherFormat(
+            "vLLM", reads: [.peft], "PEFT's directories",
+            hint: "convert it: adapter-convert ADAPTER -o OUT --to peft"),
         .fileName("vLLM", "adapter_model.safetensors", of: .peft),
         .notLoRA("vLLM", hint: ServingFacts.mergeHint),
         ServingRule(.error, "missing-field", of: [.peft]) { facts in
