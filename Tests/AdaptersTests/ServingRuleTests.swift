@@ -93,6 +93,8 @@ import Testing
         Case(target: .peft, code: "wrapped-name", change: wrapped),
         Case(target: .peft, code: "not-targeted", change: set("target_modules", #"["q_proj"]"#)),
         Case(target: .peft, code: "wrong-prefix", needsBase: true, change: moved),
+        Case(target: .peft, code: "unknown-method", change: set("peft_type", #""NEW""#)),
+        Case(target: .peft, code: "unread-method", change: set("peft_type", #""PREFIX_TUNING""#)),
         Case(target: .peft, code: "unknown-field", change: set("new_field", "3")),
         Case(target: .peft, code: "target-parameters", change: experts),
         Case(target: .peft, code: "trainable-tokens", change: tokens),
@@ -114,6 +116,8 @@ import Testing
         Case(target: .vllm, code: "activated-lora", change: set("alora_invocation_tokens", "[1]")),
         Case(target: .vllm, code: "layer-replication", change: set("layer_replication", "[[0,2]]")),
         Case(target: .vllm, code: "block-diagonal", change: set("use_bdlora", #"{"a":1}"#)),
+        Case(target: .vllm, code: "ignored-variant", change: set("arrow_config", "{}")),
+        Case(target: .vllm, code: "unknown-field", change: set("new_field", "3")),
         Case(target: .vllm, code: "qalora", change: set("use_qalora", "true")),
         Case(target: .vllm, code: "wrapped-name", change: wrapped),
         Case(target: .vllm, code: "convolution", change: convolution),
@@ -150,6 +154,8 @@ import Testing
         Case(target: .llamaCpp, code: "changed-base", change: set("init_lora_weights", #""pissa""#)),
         Case(target: .llamaCpp, code: "layer-replication", change: set("layer_replication", "[[0,2]]")),
         Case(target: .llamaCpp, code: "block-diagonal", change: set("use_bdlora", #"{"a":1}"#)),
+        Case(target: .llamaCpp, code: "ignored-variant", change: set("arrow_config", "{}")),
+        Case(target: .llamaCpp, code: "unknown-field", change: set("new_field", "3")),
         Case(target: .llamaCpp, code: "qalora", change: set("use_qalora", "true")),
         Case(target: .llamaCpp, code: "tied-head", needsBase: true) { made in
             head(&made)
@@ -331,9 +337,11 @@ import Testing
         for target in ServingTarget.allCases {
             let parts = text.components(separatedBy: "\n## ")
             let section = try #require(parts.first { $0.hasPrefix((titles[target] ?? "") + "\n") }, "\(target)")
-            let rows = Set(section.split(separator: "\n").filter { $0.hasPrefix("| `") }.map { row in
-                row.split(separator: "|").prefix(2).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
-            })
+            let rows = Set(
+                section.split(separator: "\n").filter { $0.hasPrefix("| `") }.map { row in
+                    row.split(separator: "|").prefix(2).map { $0.trimmingCharacters(in: .whitespaces) }.joined(
+                        separator: " ")
+                })
             let wanted = Set(target.rules.map { "`\($0.code)` \($0.severity)" })
             #expect(rows == wanted, "\(target.rawValue)")
         }

@@ -92,6 +92,7 @@ enum LlamaCppRules {
         .field(.error, "layer-replication", "layer_replication", ignored, hint: "serve it with PEFT"),
         .field(.error, "block-diagonal", "use_bdlora", ignored, hint: "serve it with PEFT"),
         .field(.error, "qalora", "use_qalora", ignored, hint: "serve it with PEFT"),
+        .ignoredVariant("llama.cpp's converter"),
         ServingRule(.error, "tied-head", of: [.peft]) { facts in
             guard let traits = facts.resolution?.traits, traits.isTied,
                 let first = facts.adapter.modules.first(where: { traits.isHead($0.path) })
@@ -102,6 +103,7 @@ enum LlamaCppRules {
                 hint: mergeHint)
         },
         .wrongPrefix("llama.cpp's converter finds no place for such a name"),
+        .unknownField("llama.cpp's converter does without it"),
         ServingRule(.warning, "embedding-copy", of: [.peft]) { facts in
             guard let first = facts.adapter.replacements.first(where: isSkipped) else { return nil }
             return .init(

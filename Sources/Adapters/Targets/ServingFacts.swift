@@ -58,9 +58,23 @@ public struct ServingFacts: Sendable {
         guard let resolution else { return [] }
         let naming = ModelNaming(resolution.traits)
         return resolution.renamed.filter { pair in
-            pair.adapter != pair.base && pair.adapter != naming.memoryName(pair.base)
-        }
+            ![pair.base, naming.memoryName(pair.base)].contains { Self.isSame($0, pair.adapter) }
+        }.map { (ParameterName.module(of: $0.adapter), ParameterName.module(of: $0.base)) }
     }
+
+    /// Whether two names are one to transformers, which adds or drops the name of the inner model where a checkpoint is of
+    /// the other of the two (`base_model_prefix`).
+    private static func isSame(_ a: String, _ b: String) -> Bool {
+        if a == b { return true }
+        let (short, long) = a.utf8.count < b.utf8.count ? (a, b) : (b, a)
+        return innerModels.contains { long == "\($0).\(short)" && !short.hasPrefix($0 + ".") }
+    }
+
+    /// What classes of transformers call the model inside them.
+    private static let innerModels = [
+        "model", "transformer", "bert", "roberta", "distilbert", "deberta", "electra", "albert", "mpnet", "xlm_roberta",
+        "gpt_neox", "backbone", "vit", "beit", "deit", "dinov2", "wav2vec2", "hubert", "wavlm", "encoder", "base_model",
+    ]
 
     /// Codes of what stands against a merge, or is one program's own affair.
     private static let ofMerging: Set<String> = [

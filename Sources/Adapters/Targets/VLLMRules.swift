@@ -62,6 +62,7 @@ enum VLLMRules {
         .field(.error, "layer-replication", "layer_replication", refusal, hint: "serve it with PEFT"),
         .field(.error, "block-diagonal", "use_bdlora", refusal, hint: "serve it with PEFT"),
         .field(.error, "qalora", "use_qalora", refusal, hint: "serve it with PEFT"),
+        .ignoredVariant("vLLM"),
         .wrappedName("and vLLM refuses the file or finds no module for it"),
         .convolution("and vLLM adapts linear layers and embeddings alone", hint: ServingFacts.mergeHint),
         .wrongPrefix("vLLM finds no such module, and answers as the base does, without a word"),
@@ -108,6 +109,7 @@ enum VLLMRules {
                     + facts.more(found.count),
                 hint: ServingFacts.foldHint)
         },
+        .unknownField("vLLM does without it"),
         ServingRule(.warning, "embedding-copy", of: [.peft]) { facts in
             guard let first = facts.adapter.replacements.first(where: isCopy) else { return nil }
             return .init(
