@@ -25,7 +25,7 @@ import Testing
         #expect(
             answer.errors == [
                 "adapter-verify: error: \(adapter)/adapter_config.json: says 'use_rslora', which llama.cpp's converter ignores: "
-                    + "'layers.0.k_proj' would have the scale 2.0, not 2.82842712474619",
+                    + "'layers.0.k_proj' would have the scale 2.0, not 2.8284",
                 "adapter-verify: error: \(adapter)/adapter_model.safetensors: is in PEFT's format, but mlx-lm reads "
                     + "adapters.safetensors with a config of its own",
             ])

@@ -53,7 +53,7 @@ enum DiffusersRules {
             else { return nil }
             return .init(
                 .tensor(alpha.name),
-                "is an alpha, which some pipelines read and others do not: '\(module.path)' has the scale \(module.scale) with it, "
+                "is an alpha, which some pipelines read and others do not: '\(module.path)' has the scale \(ServingFacts.text(module.scale)) with it, "
                     + "and 1 without", hint: convertHint)
         },
         ServingRule(.warning, "original-names", of: [.diffusers]) { facts in

@@ -69,8 +69,8 @@ enum LlamaCppRules {
             guard facts.config.useRSLoRA, let first = misscaled(facts).first else { return nil }
             return .init(
                 .config,
-                "says 'use_rslora', which llama.cpp's converter ignores: '\(first.path)' would have the scale \(scale(first, facts)), "
-                    + "not \(first.scale)", hint: foldHint)
+                "says 'use_rslora', which llama.cpp's converter ignores: '\(first.path)' would have the scale \(ServingFacts.text(scale(first, facts))), "
+                    + "not \(ServingFacts.text(first.scale))", hint: foldHint)
         },
         ServingRule(.error, "alpha-pattern", of: [.peft]) { facts in
             guard !facts.config.useRSLoRA, !facts.config.alphaPattern.isEmpty else { return nil }
@@ -79,7 +79,8 @@ enum LlamaCppRules {
             return .init(
                 .config,
                 "has an 'alpha_pattern', which llama.cpp's converter ignores: '\(first.path)' would have the scale "
-                    + "\(scale(first, facts)), not \(first.scale)\(facts.more(found.count))", hint: foldHint)
+                    + "\(ServingFacts.text(scale(first, facts))), not \(ServingFacts.text(first.scale))\(facts.more(found.count))",
+                hint: foldHint)
         },
         ServingRule(.error, "zero-alpha", of: [.peft]) { facts in
             guard facts.config.alpha == 0, facts.config.alphaPattern.isEmpty else { return nil }

@@ -45,6 +45,11 @@ public struct ServingFacts: Sendable {
     /// How many more there are than the first.
     func more(_ count: Int) -> String { count > 1 ? " (and \(count - 1) more like it)" : "" }
 
+    /// A scale for people, to four places where that is enough to tell it.
+    static func text(_ scale: Double) -> String {
+        abs(scale) >= 0.1 && abs(scale) < 1e9 ? "\((scale * 1e4).rounded() / 1e4)" : "\(scale)"
+    }
+
     /// Modules whose scale differs from what a program makes of them.
     func misscaled(_ scale: (ModuleFacts) -> Double) -> [ModuleFacts] {
         modules.filter { module in

@@ -105,7 +105,7 @@ enum VLLMRules {
             guard let first = found.first else { return nil }
             return .init(
                 .config,
-                "gives '\(first.path)' the scale \(first.scale) by a pattern, but vLLM up to 0.30 takes \(common) for all"
+                "gives '\(first.path)' the scale \(ServingFacts.text(first.scale)) by a pattern, but vLLM up to 0.30 takes \(ServingFacts.text(common)) for all"
                     + facts.more(found.count),
                 hint: ServingFacts.foldHint)
         },
