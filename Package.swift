@@ -24,6 +24,7 @@ let package = Package(
         .executable(name: "adapter-unmerge", targets: ["adapter-unmerge"]),
         .executable(name: "adapter-swap", targets: ["adapter-swap"]),
         .executable(name: "adapter-combine", targets: ["adapter-combine"]),
+        .executable(name: "adapter-convert", targets: ["adapter-convert"]),
         .executable(name: "adapter-extract", targets: ["adapter-extract"]),
         .executable(name: "adapter-pack", targets: ["adapter-pack"]),
         .executable(name: "adapter-unpack", targets: ["adapter-unpack"]),
@@ -43,6 +44,8 @@ let package = Package(
         .target(name: "Files", dependencies: ["CPosix", "Problems"], swiftSettings: strict + faultSeam),
         .target(name: "Digests", dependencies: ["CCrypto", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Safetensors", dependencies: ["StrictJSON", "Files", "Problems"], swiftSettings: strict),
+        .target(
+            name: "GGUF", dependencies: ["Safetensors", "StrictJSON", "Files", "Problems"], swiftSettings: strict),
         .target(name: "Tensors", dependencies: ["Safetensors", "CKernels", "Problems"], swiftSettings: strict),
         .target(
             name: "Archives",
@@ -53,7 +56,7 @@ let package = Package(
         .target(
             name: "Adapters",
             dependencies: [
-                "Archives", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
+                "Archives", "GGUF", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
             ],
             swiftSettings: strict),
         .target(
@@ -68,7 +71,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Composition",
-            dependencies: ["Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
+            dependencies: ["GGUF", "Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
             swiftSettings: strict),
         .target(
             name: "Serving",
@@ -120,6 +123,7 @@ let package = Package(
         .executableTarget(
             name: "adapter-unmerge", dependencies: ["Merging", "Archives", "Console"], swiftSettings: strict),
         .executableTarget(name: "adapter-combine", dependencies: ["Reports"], swiftSettings: strict),
+        .executableTarget(name: "adapter-convert", dependencies: ["Reports"], swiftSettings: strict),
         .executableTarget(name: "adapter-extract", dependencies: ["Reports"], swiftSettings: strict),
         .executableTarget(
             name: "adapter-pack", dependencies: ["Archives", "Merging", "Adapters", "Console"], swiftSettings: strict),
@@ -139,7 +143,7 @@ let package = Package(
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "Fixtures", "Safetensors", "adapter-combine", "adapter-extract", "adapter-inspect", "adapter-merge",
+                "Fixtures", "Safetensors", "adapter-combine", "adapter-convert", "adapter-extract", "adapter-inspect", "adapter-merge",
                 "adapter-generate", "adapter-pack", "adapter-swap", "adapter-train", "adapter-unmerge",
                 "adapter-unpack", "adapter-verify",
                 "attach-example",
@@ -150,6 +154,7 @@ let package = Package(
             dependencies: [
                 "Fixtures", "Archives", "Tensors", "Safetensors", "Digests", "Files", "StrictJSON", "Problems",
             ]),
+        .testTarget(name: "GGUFTests", dependencies: ["Fixtures", "GGUF", "Safetensors", "Files", "Problems"]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Fixtures", "Safetensors", "CPosix"]),
         .testTarget(name: "FilesTests", dependencies: ["Fixtures", "Files", "Digests", "CPosix"]),
         .testTarget(

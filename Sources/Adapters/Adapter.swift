@@ -2,6 +2,7 @@ import Archives
 import Files
 import Problems
 import Safetensors
+import StrictJSON
 import Tensors
 
 /// The factors of one adapted module or parameter.
@@ -78,6 +79,7 @@ public final class Adapter: Sendable {
     public let configPath: String
     /// The bytes of the config file, none where the dialect has no such file.
     public let configBytes: [UInt8]
+    private let location: AdapterLocation
     /// What lies beside it, where a directory or an archive was named.
     package let folder: (any Folder)?
     /// The archive that it is packed in, if it is.
@@ -105,12 +107,13 @@ public final class Adapter: Sendable {
         try self.init(AdapterLocation(directory: folder), path: folder.path)
     }
 
-    private init(_ location: AdapterLocation, path: String) throws(Problem) {
+    private init(_ location: AdapterLocation, path: String, base: Checkpoint? = nil) throws(Problem) {
         self.path = path
+        self.location = location
         folder = location.folder
         archive = location.archive
         source = location.source
-        let opened = try DialectReader(location).read()
+        let opened = try DialectReader(location, base: base).read()
         (file, storedTensors) = (opened.file, opened.storedTensors)
         let reading = opened.reading
         (dialect, reason, naming, notes) = (reading.dialect, reading.why, reading.naming, reading.notes)
@@ -138,6 +141,33 @@ public final class Adapter: Sendable {
                 ParameterAddition(module: $0.module, parameter: $0.parameter, tensor: find($0.tensor), scale: $0.scale)
             } : []
         problems = assembly.problems + reading.problems + config.problems
+    }
+
+    /// What libraries other than PEFT call an adapter's file in its directory, and PEFT's own name.
+    package static var fileNames: [String] { AdapterLocation.tensorNames }
+
+    /// Whether a file is an adapter of a dialect other than PEFT's, by its names.
+    package static func isForeignDialect(_ header: Header) -> Bool {
+        header.tensors.contains { tensor in
+            guard AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_") else { return false }
+            return DialectFinder.dialect(of: tensor.name).map { $0 != .peft } ?? false
+        }
+    }
+
+    /// The adapter in the names and the order of rows that `base` has, for a dialect that has its own: GGUF.
+    package func localized(for base: Checkpoint) throws(Problem) -> Adapter {
+        dialect == .gguf ? try Adapter(location, path: path, base: base) : self
+    }
+
+    /// Whether module paths are written with `_` for `.`, so that they are ambiguous.
+    package var hasFlattenedNames: Bool { naming == .flattened }
+
+    /// The paths behind flattened names, where the file records them, as `adapter-convert` does.
+    package var recordedModules: [String: String] {
+        guard let text = file.header.metadataValue("adapterkit.modules"),
+            let object = (try? JSONValue.parse(Array(text.utf8)))?.object
+        else { return [:] }
+        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in own }
     }
 
     /// Parameters that the adapter brings.
@@ -176,7 +206,8 @@ private struct AdapterAssembly {
         }
         switch key.role {
         case .foreign(let stem):
-            let what = stem.isEmpty ? "is no tensor of a PEFT adapter" : "belongs to \(stem), not to LoRA"
+            let method = PEFTKinds.reads(config.type) ? config.type : "LoRA"
+            let what = stem.isEmpty ? "is no tensor of a PEFT adapter" : "belongs to \(stem), not to \(method)"
             error("foreign-tensor", tensor, what, hint: "the config says peft_type \(config.type)")
         case .parameter(let parameter):
             replacements.append(

@@ -4,7 +4,7 @@ import Problems
 import Safetensors
 
 /// Finds the file of an adapter, and the config beside it.
-struct AdapterLocation {
+struct AdapterLocation: Sendable {
     static let tensorName = "adapter_model.safetensors"
     static let pickleName = "adapter_model.bin"
     static let configName = "adapter_config.json"

@@ -75,6 +75,10 @@ struct BaseNames {
         if candidates.isEmpty {
             candidates = RenamedParts.alternatives(to: String(tail)).flatMap { byTail[$0[...]] ?? [] }
         }
+        // The components of a pipeline are models of their own, some of them with the same names.
+        if checkpoint.isPipeline, let component = PipelineNames.component(of: name, in: checkpoint) {
+            candidates.removeAll { !$0.name.hasPrefix(component) }
+        }
         if tail.utf8.first.map(Self.isDigit) != true {
             // The end of a name says little where no number is in it: the pooler's `dense` is not the head's `dense`.
             candidates.removeAll { !Self.isRelated(name, $0.name) }

@@ -53,11 +53,25 @@ enum ConfigAudit {
     /// Words of `init_lora_weights` that leave the base's weights as they are.
     private static let neutralInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica"]
 
-    static func problems(of config: PEFTConfig, file: String) -> [Problem] {
+    /// Fields that all methods have.
+    private static let common: Set<String> = [
+        "peft_type", "base_model_name_or_path", "revision", "task_type", "peft_version", "auto_mapping",
+        "inference_mode", "target_modules", "exclude_modules", "modules_to_save",
+    ]
+
+    /// The same for a method whose config is not LoRA's.
+    static func problems(of config: PEFTConfig, fields: Set<String>, file: String) -> [Problem] {
+        config.fields.entries.filter {
+            !common.contains($0.key) && !fields.contains($0.key) && !isNeutral($0.value)
+        }.map { unknown($0.key, file) }
+    }
+
+    /// - Parameter more: fields that the method has beside LoRA's.
+    static func problems(of config: PEFTConfig, file: String, more: Set<String> = []) -> [Problem] {
         var result: [Problem] = []
         for entry in config.fields.entries {
             let key = entry.key
-            if used.contains(key) || informational.contains(key) { continue }
+            if used.contains(key) || informational.contains(key) || more.contains(key) { continue }
             if config.type == "TRAINABLE_TOKENS", ofTrainableTokens.contains(key) { continue }
             if let rule = refused.first(where: { $0.key == key }) {
                 // An empty object still switches a variant on, with its defaults.
@@ -65,11 +79,7 @@ enum ConfigAudit {
                 result.append(
                     Problem(.incompatible, rule.code, file: file, "'\(key)' is set: \(rule.reason)", hint: rule.hint))
             } else if !isNeutral(entry.value) {
-                result.append(
-                    Problem(
-                        .incompatible, "unknown-config-field", file: file,
-                        "has a field '\(key)' that is not known here and may change what the adapter does",
-                        hint: "if it does not, say --allow unknown-config-field"))
+                result.append(unknown(key, file))
             }
         }
         if let word = config.initialisation, !neutralInitialisations.contains(word) {
@@ -80,6 +90,13 @@ enum ConfigAudit {
                 Problem(.malformed, "bad-config", file: file, "'use_dora' and 'lora_bias' exclude each other"))
         }
         return result
+    }
+
+    private static func unknown(_ key: String, _ file: String) -> Problem {
+        Problem(
+            .incompatible, "unknown-config-field", file: file,
+            "has a field '\(key)' that is not known here and may change what the adapter does",
+            hint: "if it does not, say --allow unknown-config-field")
     }
 
     private static func baseChanged(_ word: String, file: String) -> Problem {

@@ -11,7 +11,7 @@ struct ConfigChecks {
     init(_ resolver: Resolver) { self.resolver = resolver }
 
     func problems() -> [Problem] {
-        patterns() + targets() + saved() + identity()
+        adapter.config.isFile ? patterns() + targets() + saved() + identity() : patterns()
     }
 
     private func make(_ severity: Problem.Severity, _ code: String, _ message: String, hint: String? = nil) -> Problem {
@@ -22,8 +22,11 @@ struct ConfigChecks {
     private var patternPaths: [String] {
         adapter.modules.flatMap { module -> [String] in
             resolver.targetedParameters[module.path].map { $0.map { "\(module.path).\($0)" } } ?? [module.patternPath]
-        }
+        } + adapter.changes.map(\.path)
     }
+
+    /// The paths of all adapted modules.
+    private var adaptedPaths: [String] { adapter.modules.map(\.path) + adapter.changes.map(\.path) }
 
     private func patterns() -> [Problem] {
         let found = resolver.scales.audit(patternPaths)
@@ -38,15 +41,17 @@ struct ConfigChecks {
                 "'\(field)' has '\(first)' and '\(second)', which match the same module with different values: the first counts",
                 hint: "PEFT sorts these keys when it saves, so the order in training may have been another")
         }
-        let zero = adapter.modules.first { resolver.scales.alpha(of: $0.patternPath) == 0 }
+        let zero =
+            adapter.modules.first { resolver.scales.alpha(of: $0.patternPath) == 0 }?.path
+            ?? adapter.changes.first { $0.scale == 0 }?.path
         return unused + overlaps + (zero.map(noScale) ?? [])
     }
 
-    private func noScale(_ module: AdapterModule) -> [Problem] {
+    private func noScale(_ path: String) -> [Problem] {
         [
             make(
                 .warning, "zero-delta",
-                "gives '\(module.path)' an alpha of 0, so its delta counts nothing",
+                "gives '\(path)' an alpha of 0, so its delta counts nothing",
                 hint: "alpha / rank is the scale of a delta: is this the right config?")
         ]
     }
@@ -59,12 +64,16 @@ struct ConfigChecks {
             return [error.at(file: adapter.configPath)]
         }
         var result: [Problem] = []
-        for module in adapter.modules {
-            guard resolver.targetedParameters[module.path] == nil, !isTargeted(module.path, matcher) else { continue }
+        let adapted =
+            adapter.modules.map { ($0.path, $0.down) } + adapter.changes.compactMap { change in change.tensors.first.map { (change.path, $0) } }
+        var seen: Set<String> = []
+        for (path, tensor) in adapted {
+            guard resolver.targetedParameters[path] == nil, !isTargeted(path, matcher) else { continue }
+            if !seen.insert(tensor.name).inserted { continue }
             result.append(
                 Problem(
-                    .incompatible, "not-targeted", file: adapter.file.path, tensor: module.down.name,
-                    "belongs to '\(module.path)', which the config's 'target_modules' does not name",
+                    .incompatible, "not-targeted", file: adapter.file.path, tensor: tensor.name,
+                    "belongs to '\(path)', which the config's 'target_modules' does not name",
                     hint: "PEFT would ignore it: correct the config, or say --allow not-targeted to use it"))
         }
         return result + unusedTargets() + missing(matcher) + unusedParameters() + missingRows() + missingBiases()
@@ -128,7 +137,7 @@ struct ConfigChecks {
 
     private func unusedTargets() -> [Problem] {
         guard case .names(let names) = adapter.config.targetModules else { return [] }
-        let ends = Set(adapter.modules.flatMap { TargetMatcher.ends(of: $0.path) })
+        let ends = Set(adaptedPaths.flatMap { TargetMatcher.ends(of: $0) })
         let unused = names.filter { !ends.contains($0[...]) }
         if unused.isEmpty || unused.count == names.count { return [] }
         return [
@@ -142,8 +151,8 @@ struct ConfigChecks {
     /// Modules of the base that the config targets but the adapter has no weights for: PEFT leaves those as they are.
     private func missing(_ matcher: TargetMatcher) -> [Problem] {
         // With other names, the config's patterns say nothing of the base's.
-        guard resolver.renamed.isEmpty, !adapter.modules.isEmpty else { return [] }
-        let present = Set(adapter.modules.map(\.path))
+        guard resolver.renamed.isEmpty, !adaptedPaths.isEmpty else { return [] }
+        let present = Set(adaptedPaths)
         var absent: [String] = []
         for entry in base.tensors where entry.info.shape.count >= 2 && entry.info.name.hasSuffix(".weight") {
             let path = String(entry.info.name.dropLast(7))

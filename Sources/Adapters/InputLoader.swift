@@ -62,7 +62,11 @@ public struct LoadedInputs: Sendable {
     public init(
         base: Checkpoint, adapters: [(adapter: Adapter, weight: Double)], allowed: Set<String> = []
     ) {
-        let resolved = adapters.map { ($0.adapter, $0.weight, Resolution(adapter: $0.adapter, base: base)) }
+        let resolved = adapters.map { item in
+            // What cannot be read with this base says so among its problems.
+            let own = (try? item.adapter.localized(for: base)) ?? item.adapter
+            return (own, item.weight, Resolution(adapter: own, base: base))
+        }
         self.init(base: base, resolved: resolved, allowed: allowed)
     }
 
@@ -129,7 +133,9 @@ public struct LoadedInputs: Sendable {
     private static func load(_ operand: AdapterOperand, base: Checkpoint?, allowed: Set<String>) -> Entry {
         do throws(Problem) {
             let adapter = try Adapter(path: operand.path)
-            return entry(operand, adapter, base.map { Resolution(adapter: adapter, base: $0) }, allowed)
+            guard let base else { return entry(operand, adapter, nil, allowed) }
+            let own = try adapter.localized(for: base)
+            return entry(operand, own, Resolution(adapter: own, base: base), allowed)
         } catch {
             return Entry(operand: operand, adapter: nil, resolution: nil, problems: [error])
         }

@@ -23,8 +23,12 @@ enum ModuleFit: Equatable {
     ///
     /// - Parameter rank: the rank of one expert, as the config gives it.
     init?(_ module: AdapterModule, shape: [Int], rank: Int) {
-        let (a, b) = (module.down.shape, module.up.shape)
+        var (a, b) = (module.down.shape, module.up.shape)
         guard a.count >= 2, b.count == a.count, a[0] > 0 else { return nil }
+        if shape.count == 2, a.count > 2, a[2...].allSatisfy({ $0 == 1 }), b[2...].allSatisfy({ $0 == 1 }) {
+            // sd-scripts stores factors of some linear layers as those of 1×1 convolutions.
+            (a, b) = (Array(a[..<2]), Array(b[..<2]))
+        }
         if a.count == 2, shape.count > 2, shape[2...].allSatisfy({ $0 == 1 }), b[1] == a[0], shape[0] == b[0],
             shape[1] == a[1], !module.isEmbedding
         {

@@ -86,7 +86,7 @@ public struct PEFTConfig: Sendable {
     public var moduleScales: [String: ModuleScale] = [:]
 
     /// Whether it was read from a file, whose flags are to be held against the tensors.
-    let isFile: Bool
+    public let isFile: Bool
 
     /// What stands in the place of a config where a dialect has none: of LoRA, with rank and alpha module by module.
     init(scales: [String: ModuleScale]) {
@@ -133,14 +133,15 @@ public struct PEFTConfig: Sendable {
 
     private mutating func read(_ from: inout ConfigReader) {
         rank = from.integer("r") ?? rank
-        alpha = from.number("lora_alpha") ?? alpha
+        alpha = from.number(alphaField) ?? alpha
         useRSLoRA = from.flag("use_rslora")
         useDoRA = from.flag("use_dora")
         loraBias = from.flag("lora_bias")
         fanInFanOut = from.flag("fan_in_fan_out")
         ensureWeightTying = from.flag("ensure_weight_tying")
         bias = from.text("bias") ?? bias
-        rankPattern = from.pattern("rank_pattern") { $0.number?.int }
+        // AdaLoRA's has lists of flags.
+        if type != "ADALORA" { rankPattern = from.pattern("rank_pattern") { $0.number?.int } }
         alphaPattern = from.pattern("alpha_pattern") { $0.number?.double }
         targetModules = from.names("target_modules")
         excludeModules = from.names("exclude_modules")
@@ -156,13 +157,13 @@ public struct PEFTConfig: Sendable {
         taskType = from.text("task_type")
         modelClass = fields["auto_mapping"]?.object?["base_model_class"]?.string
         version = from.text("peft_version")
-        guard type == "LORA" else { return }
-        for key in ["r", "lora_alpha"] where fields[key] == .null { from.report(key, "is null") }
+        guard ["LORA", "LOHA", "LOKR"].contains(type) else { return }
+        for key in ["r", alphaField] where fields[key] == .null { from.report(key, "is null") }
         if rank <= 0 { from.report("r", "is \(rank), but a rank is at least 1") }
         for (key, value) in rankPattern where value <= 0 {
             from.report("rank_pattern", "gives '\(key)' rank \(value), but a rank is at least 1")
         }
-        if !alpha.isFinite { from.report("lora_alpha", "is not finite") }
+        if !alpha.isFinite { from.report(alphaField, "is not finite") }
         for (key, value) in alphaPattern where !value.isFinite {
             from.report("alpha_pattern", "gives '\(key)' an alpha that is not finite")
         }
@@ -170,6 +171,9 @@ public struct PEFTConfig: Sendable {
             from.report("bias", "is '\(bias)', but 'none', 'all' or 'lora_only' was needed")
         }
     }
+
+    /// What the field for alpha is called.
+    private var alphaField: String { ["LOHA", "LOKR"].contains(type) ? "alpha" : "lora_alpha" }
 
     /// Whether it is of a method that can be verified and merged.
     public private(set) var isReadable: Bool

@@ -6,9 +6,17 @@ extension Resolver {
     mutating func place(_ change: ModuleChange) {
         guard let tensor = change.tensors.first else { return }
         let name = change.path + "." + change.parameter
-        switch names.find(name, fits: { change.fits($0.shape) }) {
+        if sharedHead != nil, traits.hasVocabulary(change.path) {
+            return error(
+                "shared-embedding", tensor,
+                "is \(change.method) for '\(change.path)', a matrix that embedding and head share",
+                hint: "for that, only LoRA and replacements are defined here: merge it with the library that trained it")
+        }
+        let orientation = orientation(of: change.path)
+        switch names.find(name, fits: { change.fitted(to: $0.shape, orientation) != nil }) {
         case .found(let weight):
             note(name, weight.name)
+            guard let change = change.fitted(to: weight.shape, orientation) else { return }
             guard weight.dtype.kernel != nil else {
                 return error(
                     "quantized-base", tensor, "belongs to '\(weight.name)', which is \(weight.dtype.rawValue)",
@@ -28,8 +36,15 @@ extension Resolver {
                 "shape \(tensor.shape) of \(change.method) does not fit the base weight '\(candidates[0].name)' "
                     + "\(candidates[0].shape)", hint: "the adapter was trained on a different base")
         case .ambiguous(let candidates): ambiguous(tensor, candidates)
-        case .absent: absent(tensor, name)
+        case .absent: if !change.isOptional { absent(tensor, name) }
         }
+    }
+
+    /// Which way the weight of a linear layer lies, as far as the architecture says it.
+    private func orientation(of path: String) -> ModuleChange.Orientation {
+        guard traits.mayUseConv1D else { return .plain }
+        if traits.usesConv1D { return traits.isStoredTransposed(path, isExperts: false) ? .transposed : .plain }
+        return .open(squaresAreTransposed: adapter.config.fanInFanOut)
     }
 
     /// Finds the parameter that something of its size is added to.

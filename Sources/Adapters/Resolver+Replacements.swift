@@ -111,7 +111,8 @@ extension Resolver {
     }
 
     private mutating func declare(_ replacement: Replacement) {
-        if !adapter.config.isFile || replacement.isBaseLayer || isAnnounced(replacement.module)
+        // LN tuning consists of replacements.
+        if !adapter.config.isFile || adapter.config.type == "LN_TUNING" || replacement.isBaseLayer || isAnnounced(replacement.module)
             || traits.hasVocabulary(replacement.module)
         {
             return

@@ -33,16 +33,29 @@ struct ResultConfig {
 
     /// Ranks of the modules, and alphas that make every scale the same.
     mutating func setRanks(_ ranks: [(path: String, rank: Int)], scale: Double) {
-        let alpha = { (rank: Int) in Self.number(Self.alpha(rank, scale)) }
-        let usual = Tally(ranks.map(\.rank)).entries.first?.value ?? 1
-        fields["r"] = Self.number(Double(usual))
-        fields["lora_alpha"] = alpha(usual)
-        var others: [String: Int] = [:]
-        for (path, rank) in ranks where rank != usual { others[path] = rank }
+        setRanks(ranks, alphas: ranks.map { Self.alpha($0.rank, scale) })
+    }
+
+    /// Ranks and alphas of the modules: the most frequent ones for all, others as patterns.
+    mutating func setRanks(_ ranks: [(path: String, rank: Int)], alphas: [Double]) {
+        let rank = Tally(ranks.map(\.rank)).entries.first?.value ?? 1
+        // PEFT has a pattern for each by itself, so an alpha of its own is needed only where it differs.
+        let usual = zip(ranks, alphas).filter { $0.0.rank == rank }.map(\.1)
+        let alpha = Tally(usual).entries.first?.value ?? 1
+        fields["r"] = Self.number(Double(rank))
+        fields["lora_alpha"] = Self.number(alpha)
         let paths = Set(ranks.map(\.path))
-        let keys = others.map { (Self.key($0.key, among: paths), $0.value) }.sorted { $0.0 < $1.0 }
-        fields["rank_pattern"] = .object(JSONObject(keys.map { ($0.0, Self.number(Double($0.1))) }))
-        fields["alpha_pattern"] = .object(JSONObject(keys.map { ($0.0, alpha($0.1)) }))
+        var (rankPattern, alphaPattern): ([String: JSONValue], [String: JSONValue]) = ([:], [:])
+        for (entry, own) in zip(ranks, alphas) {
+            let key = Self.key(entry.path, among: paths)
+            if entry.rank != rank { rankPattern[key] = Self.number(Double(entry.rank)) }
+            if own != alpha { alphaPattern[key] = Self.number(own) }
+        }
+        let sorted = { (pattern: [String: JSONValue]) in
+            JSONValue.object(JSONObject(pattern.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }))
+        }
+        fields["rank_pattern"] = sorted(rankPattern)
+        fields["alpha_pattern"] = sorted(alphaPattern)
     }
 
     /// The number that makes alpha / rank the scale.

@@ -13,7 +13,8 @@ public final class StagedOutput: Sendable {
 
     /// The path that the output will have.
     public let path: String
-    let shape: Shape
+    /// Whether it is a directory or a file.
+    public let shape: Shape
     let parent: Directory
     let name: String
     let stageName: String
@@ -202,6 +203,13 @@ public final class StagedOutput: Sendable {
     /// Writes a small file of the output and makes it durable.
     public func write(_ name: String, _ bytes: [UInt8]) throws(Problem) {
         let file = try create(name, size: bytes.count)
+        try file.write(bytes, at: 0)
+        try file.finish()
+    }
+
+    /// The same at a path of several parts in a directory output.
+    public func write(path: String, _ bytes: [UInt8]) throws(Problem) {
+        let file = try create(path: path, size: bytes.count)
         try file.write(bytes, at: 0)
         try file.finish()
     }

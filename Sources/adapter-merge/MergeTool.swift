@@ -49,7 +49,7 @@ enum MergeTool {
             Option("threads", short: "t", value: "N", help: "Use N threads; by default one for each CPU."),
         ],
         operands: [
-            ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
+            ("BASE", "A checkpoint: a directory (also a pipeline of diffusers), its index, or one .safetensors file."),
             (
                 "ADAPTER[:WEIGHT]...",
                 "Adapters: directories that PEFT saved, their .safetensors files, or archives. A weight multiplies the delta."
@@ -78,7 +78,8 @@ enum MergeTool {
             let plan = try prepare(arguments, path, threads, terminal)
             if arguments.flag("dry-run") {
                 let force = arguments.flag("force")
-                try StagedOutput.checkPlace(path: path, shape: shape(of: path), replacing: force)
+                try StagedOutput.checkPlace(
+                    path: path, shape: shape(of: path), replacing: force, replaceable: plan.replaceablePaths())
                 for file in [arguments.value("report"), arguments.value("undo")].compactMap({ $0 }) {
                     try StagedOutput.checkPlace(path: file, shape: .file, replacing: force)
                 }
@@ -164,7 +165,8 @@ enum MergeTool {
         let record = try arguments.value("undo").map { file in
             try StagedOutput(path: file, shape: .file, replacing: force)
         }
-        let output = try StagedOutput(path: path, shape: shape(of: path), replacing: force)
+        let output = try StagedOutput(
+            path: path, shape: shape(of: path), replacing: force, replaceable: plan.replaceablePaths())
         try requireSpace(plan, output)
         let undo = try record.map { record in
             try UndoWriter(plan, output: record, holdsAdapters: !arguments.flag("undo-by-name"))

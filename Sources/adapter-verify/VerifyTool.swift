@@ -44,7 +44,11 @@ enum VerifyTool {
                 choices: LoadedInputs.allowable),
         ],
         operands: [
-            ("[BASE]", "A checkpoint: a directory, its index, or one .safetensors file. May be left out with --for."),
+            (
+                "[BASE]",
+                "A checkpoint: a directory (also a pipeline of diffusers), its index, or one .safetensors file. May be left out "
+                    + "with --for."
+            ),
             (
                 "ADAPTER...",
                 "Adapters: directories that PEFT saved, their .safetensors files, or archives. PATH:WEIGHT gives a weight."

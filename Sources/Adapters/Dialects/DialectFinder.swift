@@ -2,7 +2,7 @@ import Problems
 import StrictJSON
 
 /// Tells by names and config which dialect a file is in.
-struct DialectFinder {
+package struct DialectFinder {
     /// A decision, and what decided it.
     typealias Found = (dialect: Dialect, why: String)
 
@@ -73,7 +73,7 @@ struct DialectFinder {
     }
 
     /// Names of what diffusers' pipelines consist of, and of what other tools put in their place.
-    static let components: Set<String> = [
+    package static let components: Set<String> = [
         "unet", "transformer", "transformer_2", "text_encoder", "text_encoder_2", "text_encoder_3", "controlnet",
         "image_encoder", "prior", "decoder", "adapter", "diffusion_model", "dit", "connectors",
     ]

@@ -7,12 +7,22 @@ import Tensors
 ///
 /// Names are a flattened module path, a dot, and what the tensor is; each module has its own alpha, and the scale is
 /// alpha / rank, or 1 where alpha is missing.
-struct KohyaReader {
+package struct KohyaReader {
     /// What flattened paths begin with.
     static let prefixes = [
         "lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_te3_", "lora_prior_unet_", "lora_prior_te_",
         "lora_transformer_", "lora_llm_", "lora_controlnet_", "lycoris_",
     ]
+    /// The part of a pipeline that a flattened path belongs to.
+    package static func component(of path: String) -> String? {
+        let parts = [
+            ("lora_unet_", "unet"), ("lora_transformer_", "transformer"), ("lora_te1_", "text_encoder"),
+            ("lora_te2_", "text_encoder_2"), ("lora_te3_", "text_encoder_3"), ("lora_te_", "text_encoder"),
+            ("lora_prior_unet_", "prior"), ("lora_controlnet_", "controlnet"),
+        ]
+        return parts.first { path.hasPrefix($0.0) }?.1
+    }
+
     /// What tensors of one module are called.
     static let suffixes: Set<String> = [
         "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha", "dora_scale", "scalar", "lora_up.bias",

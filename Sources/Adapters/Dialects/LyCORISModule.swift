@@ -10,24 +10,17 @@ struct LyCORISModule {
 
     /// Adds what it is to `reading`.
     func add(to reading: inout DialectReading) {
-        let stem = Self.stems.first { stem in parts.keys.contains { $0.hasPrefix(stem.prefix) } }
-        switch stem?.kind {
-        case .pair: addPair(&reading)
-        case .other: LyCORISKinds.add(self, to: &reading)
-        case nil:
-            problem(
-                "foreign-tensor", parts.values.min { $0.name < $1.name },
-                "belongs to a module without weights: no lora_down, hada, lokr, diff or other part of it is in the file",
-                hint: "the file is incomplete: save the adapter again, or download it again", &reading)
-        }
+        let hasWeights = parts.keys.contains { part in Self.stems.contains { part.hasPrefix($0) } }
+        if hasWeights { return LyCORISKinds.add(self, to: &reading) }
+        problem(
+            "foreign-tensor", parts.values.min { $0.name < $1.name },
+            "belongs to a module without weights: no lora_down, hada, lokr, diff or other part of it is in the file",
+            hint: "the file is incomplete: save the adapter again, or download it again", &reading)
     }
 
-    private enum Kind { case pair, other }
-
-    private static let stems: [(prefix: String, kind: Kind)] = [
-        ("hada_", .other), ("lokr_", .other), ("oft_", .other), ("diff", .other), ("w_norm", .other),
-        ("b_norm", .other), ("on_input", .other), ("a1", .other), ("a2", .other), ("b1", .other), ("b2", .other),
-        ("lora_", .pair), ("weight", .other),
+    /// How the parts begin that hold weights.
+    private static let stems = [
+        "hada_", "lokr_", "oft_", "diff", "w_norm", "b_norm", "weight", "on_input", "a1", "a2", "b1", "b2", "lora_",
     ]
 
     /// The value of `alpha`, if it is there and a number.
@@ -66,7 +59,7 @@ struct LyCORISModule {
     // MARK: Pairs
 
     /// lora_down (rank × in × kernel...), lora_up (out × rank × 1...), with Tucker's lora_mid (rank × rank × kernel...).
-    private func addPair(_ reading: inout DialectReading) {
+    func addPair(_ reading: inout DialectReading) {
         guard let down = parts["lora_down.weight"], let up = parts["lora_up.weight"] else {
             let (missing, other) =
                 parts["lora_down.weight"] == nil ? ("lora_down", "lora_up.weight") : ("lora_up", "lora_down.weight")
@@ -90,6 +83,7 @@ struct LyCORISModule {
             }
             scale.alpha *= value
         }
+        if addByInput(down, &reading) { return }
         reading.scales[path] = scale
         addFactors(down, up, &reading)
         addDoRA(&reading)
@@ -110,10 +104,23 @@ struct LyCORISModule {
                 path, .up)
             return
         }
-        let isFlat = down.shape.dropFirst(2).allSatisfy { $0 == 1 } && up.shape.dropFirst(2).allSatisfy { $0 == 1 }
-        let flat = { (shape: [Int]) in isFlat ? [shape[0], shape[1]] : shape }
-        reading.add(TranslatedTensor(down, shape: flat(down.shape)), path, .down)
-        reading.add(TranslatedTensor(up, shape: flat(up.shape)), path, .up)
+        reading.add(TranslatedTensor(down), path, .down)
+        reading.add(TranslatedTensor(up), path, .up)
+    }
+
+    /// Magnitudes for each input of a convolution, whose norms are over outputs and kernel, are no DoRA of pairs.
+    private func addByInput(_ down: TensorInfo, _ reading: inout DialectReading) -> Bool {
+        guard let magnitudes = parts["dora_scale"], down.shape.dropFirst(2).contains(where: { $0 != 1 }),
+            magnitudes.shape.count > 1, magnitudes.shape[0] == 1, magnitudes.elementCount == down.shape[1]
+        else { return false }
+        let own = ModuleParts(
+            path: path, tensors: parts.filter { ["lora_down.weight", "lora_up.weight"].contains($0.key) },
+            file: file.path)
+        LyCORISKinds.addDelta(self, own, "LoRA", &reading) { (parts) throws(Problem) in
+            let delta = try LowRankDelta(parts)
+            return (delta, delta.rank)
+        }
+        return true
     }
 
     /// LyCORIS's DoRA: one magnitude for each output, (out, 1...), or for each input, (1, in, 1...).

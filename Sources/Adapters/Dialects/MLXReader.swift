@@ -130,18 +130,7 @@ struct MLXReader {
         reading.add(TranslatedTensor(a, shape: [experts * rank, a.shape.last ?? 0]), path, .down)
         let file = file
         let turned = TranslatedTensor(b.name, b.dtype, [out, experts * rank]) { () throws(Problem) in
-            let bytes = try file.read(b)
-            let size = b.dtype.bits / 8
-            var result = [UInt8](repeating: 0, count: bytes.count)
-            for expert in 0..<experts {
-                for row in 0..<out {
-                    for k in 0..<rank {
-                        let (from, to) = ((expert * out + row) * rank + k, (row * rank + k) * experts + expert)
-                        for byte in 0..<size { result[to * size + byte] = bytes[from * size + byte] }
-                    }
-                }
-            }
-            return result
+            try file.read(b).rankMajor(experts: experts, outputs: out, rank: rank, size: b.dtype.bits / 8)
         }
         reading.add(turned, path, .up)
     }
@@ -152,16 +141,7 @@ extension TranslatedTensor {
     static func transposed(_ tensor: TensorInfo, of file: SafetensorsFile) -> TranslatedTensor {
         let (rows, columns) = (tensor.shape[0], tensor.shape[1])
         return TranslatedTensor(tensor.name, tensor.dtype, [columns, rows]) { () throws(Problem) in
-            let bytes = try file.read(tensor)
-            let size = tensor.dtype.bits / 8
-            var result = [UInt8](repeating: 0, count: bytes.count)
-            for column in 0..<columns {
-                for row in 0..<rows {
-                    let (from, to) = ((row * columns + column) * size, (column * rows + row) * size)
-                    for byte in 0..<size { result[to + byte] = bytes[from + byte] }
-                }
-            }
-            return result
+            try file.read(tensor).transposed(rows: rows, columns: columns, size: tensor.dtype.bits / 8)
         }
     }
 }

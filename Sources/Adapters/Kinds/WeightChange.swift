@@ -15,6 +15,34 @@ public protocol RowDelta: Sendable {
     var shape: (rows: Int, columns: Int) { get }
     /// Reads what it is made of.
     func load(_ read: ValueReader) throws(Problem) -> any LoadedDelta
+    /// The same delta for a weight of this shape, or `nil` if it cannot be added to one.
+    func fitted(to shape: [Int]) -> (any RowDelta)?
+    /// Two factors whose product is the delta, exactly but for float64's rounding.
+    ///
+    /// - Returns: `nil` where there are none whose rank is below the delta's sizes.
+    func factors(_ read: ValueReader) throws(Problem) -> DeltaFactors?
+}
+
+extension RowDelta {
+    /// By its own shape; convolutions are seen as matrices, and vectors as one row.
+    public func fitted(to shape: [Int]) -> (any RowDelta)? {
+        guard let rows = shape.first else { return self.shape == (1, 1) ? self : nil }
+        let isMatrix = self.shape == (rows, shape.dropFirst().reduce(1, *))
+        return isMatrix || (shape.count == 1 && self.shape == (1, rows)) ? self : nil
+    }
+
+    /// No factors are known.
+    public func factors(_ read: ValueReader) throws(Problem) -> DeltaFactors? { nil }
+}
+
+/// A product left · right that is a delta, without its scale.
+public struct DeltaFactors: Sendable, Equatable {
+    /// (rows × rank), row-major.
+    public let left: [Double]
+    /// (rank × columns), row-major.
+    public let right: [Double]
+    /// The rank.
+    public let rank: Int
 }
 
 /// A delta whose parts are in memory.
@@ -68,12 +96,16 @@ public struct ModuleChange: Sendable {
     /// alpha, where there is one.
     public let alpha: Double?
     /// What is done.
-    public let effect: Effect
+    public internal(set) var effect: Effect
+    /// What is done where the weight is stored (in × out), as Conv1D does, if such modules can have the change.
+    let transposed: Effect?
+    /// Whether nothing is wrong with a base that does not have the parameter.
+    let isOptional: Bool
 
     /// Puts a change together.
     public init(
         path: String, parameter: String = "weight", method: String, tensors: [TensorInfo], rank: Int? = nil,
-        alpha: Double? = nil, effect: Effect
+        alpha: Double? = nil, effect: Effect, transposed: Effect? = nil, isOptional: Bool = false
     ) {
         self.path = path
         self.parameter = parameter
@@ -82,19 +114,52 @@ public struct ModuleChange: Sendable {
         self.rank = rank
         self.alpha = alpha
         self.effect = effect
+        self.transposed = transposed
+        self.isOptional = isOptional
     }
+
+    /// The weight's shape where the change tells it, as of a convolution.
+    public var weightShape: [Int]?
 
     /// The scale of a delta; an action has none.
     public var scale: Double? { if case .delta(_, let scale) = effect { scale } else { nil } }
 
-    /// Whether a weight of this shape can be changed by it.
-    func fits(_ shape: [Int]) -> Bool {
-        switch effect {
-        case .delta(let delta, _):
-            guard let rows = shape.first else { return delta.shape == (1, 1) }
-            return delta.shape == (rows, shape.dropFirst().reduce(1, *))
-                || (shape.count == 1 && delta.shape == (1, rows))
-        case .action(let action): return action.fits(shape)
+    /// How a weight may lie.
+    enum Orientation {
+        /// (out × in), as linear layers and convolutions.
+        case plain
+        /// (in × out), as Conv1D.
+        case transposed
+        /// One or the other, as the shape shows; where it does not, the flag says whether it is transposed.
+        case open(squaresAreTransposed: Bool)
+    }
+
+    /// The change of a weight of this shape, or `nil` if it does not fit.
+    func fitted(to shape: [Int], _ orientation: Orientation) -> ModuleChange? {
+        let plain = effect.fitted(to: shape)
+        guard let other = transposed else { return plain.map(with) }
+        switch orientation {
+        case .plain: return plain.map(with)
+        case .transposed: return other.fitted(to: shape).map(with)
+        case .open(let flag):
+            let turned = other.fitted(to: shape)
+            if plain != nil, turned != nil { return (flag ? turned : plain).map(with) }
+            return (plain ?? turned).map(with)
+        }
+    }
+
+    private func with(_ effect: Effect) -> ModuleChange {
+        var copy = self
+        copy.effect = effect
+        return copy
+    }
+}
+
+extension ModuleChange.Effect {
+    fileprivate func fitted(to shape: [Int]) -> ModuleChange.Effect? {
+        switch self {
+        case .delta(let delta, let scale): delta.fitted(to: shape).map { .delta($0, scale: scale) }
+        case .action(let action): action.fits(shape) ? self : nil
         }
     }
 }
