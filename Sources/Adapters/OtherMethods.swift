@@ -15,9 +15,14 @@ public enum OtherMethods {
             "FOURIERFT", "WAVEFT", "VBLORA", "C3A", "SHIRA", "ROAD", "GRALORA", "DELORA", "MISS", "BONE", "HIRA",
             "GLORA", "TINYLORA", "FROD", "UNILORA", "PSOFT", "PEANUT", "OSF", "DEFT", "ADAMSS", "BEFT":
             "its weights are no product B·A, and its own rule is not read here"
-        default: "this method is not known here"
+        default: unknown
         }
     }
+
+    private static let unknown = "this method is not known here"
+
+    /// Whether PEFT 0.21.2 has a method of this type.
+    static func isKnown(type: String) -> Bool { reason(type: type) != unknown }
 
     static func refusal(type: String, file: String) -> Problem {
         Problem(

@@ -33,13 +33,20 @@ extension VerifyTool {
         let served = inputs.entries.map { serve($0, inputs, targets, allowed) }
         var problems = inputs.baseProblems + served.flatMap(\.own)
         if arguments.flag("deep") { problems += try deep(inputs, terminal) }
-        let list = ProblemList(problems + served.flatMap { $0.targets.flatMap(\.problems) })
-        terminal.report(list)
+        terminal.report(problems)
         if terminal.json {
+            for item in served { for answer in item.targets { terminal.report(answer.problems) } }
             terminal.print(json: document(inputs, served, problems))
         } else {
-            for line in lines(served) { terminal.print(line) }
+            // Each verdict stands below what led to it, where both go to the same terminal.
+            for item in served {
+                for answer in item.targets {
+                    terminal.report(answer.problems)
+                    terminal.print(line(item, answer.target, answer.problems, isOne: served.count == 1))
+                }
+            }
         }
+        let list = ProblemList(problems + served.flatMap { $0.targets.flatMap(\.problems) })
         return list.decidingKind?.exitCode ?? 0
     }
 
@@ -78,11 +85,9 @@ extension VerifyTool {
 
     // MARK: What is printed
 
-    private static func lines(_ served: [Served]) -> [String] {
-        served.flatMap { item in
-            let name = served.count > 1 ? escaped(item.entry.operand.path) + ": " : ""
-            return item.targets.map { "\(name)\($0.target.rawValue): \(verdict(item, $0.problems))" }
-        }
+    private static func line(_ item: Served, _ target: ServingTarget, _ problems: [Problem], isOne: Bool) -> String {
+        let name = isOne ? "" : escaped(item.entry.operand.path) + ": "
+        return "\(name)\(target.rawValue): \(verdict(item, problems))"
     }
 
     private static func verdict(_ item: Served, _ problems: [Problem]) -> String {
@@ -94,11 +99,9 @@ extension VerifyTool {
         }
         let own = count(item.own, .error)
         if own > 0 { parts.insert(Humane.count(own, "error") + " of the adapter itself", at: 0) }
-        if item.works(problems) {
-            return "would load and be applied"
-                + (parts.isEmpty ? "" : "; see " + parts.joined(separator: ", ") + " above")
-        }
-        return "would not load, or compute something else: " + parts.joined(separator: ", ")
+        let list = parts.joined(separator: ", ")
+        if !item.works(problems) { return "would not load, or would compute something else: " + list }
+        return "would load and be applied" + (parts.isEmpty ? "" : ", with " + list)
     }
 
     private static func document(_ inputs: LoadedInputs, _ served: [Served], _ problems: [Problem]) -> JSON {

@@ -17,7 +17,7 @@ enum DiffusersRules {
         .otherFormat(
             "diffusers", reads: [.diffusers, .kohya],
             "names that begin with a component ('unet.', 'transformer.', ...) and kohya's",
-            to: "diffusers"),
+            hint: "if it is for a diffusion model, \(convertHint)"),
         ServingRule(.error, "no-component", of: [.diffusers]) { facts in
             let found = facts.adapter.storedTensors.filter { !DialectFinder.components.contains(component($0.name)) }
             guard let first = found.first else { return nil }
@@ -53,7 +53,7 @@ enum DiffusersRules {
             else { return nil }
             return .init(
                 .tensor(alpha.name),
-                "is an alpha, which some pipelines read and others do not: '\(module.path)' has the scale \(module.scale) with it, "
+                "is an alpha, which some pipelines read and others do not: '\(module.path)' has the scale \(ServingFacts.text(module.scale)) with it, "
                     + "and 1 without", hint: convertHint)
         },
         ServingRule(.warning, "original-names", of: [.diffusers]) { facts in

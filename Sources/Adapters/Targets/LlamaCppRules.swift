@@ -7,7 +7,8 @@ enum LlamaCppRules {
         [
             .packed("llama.cpp"),
             .otherFormat(
-                "llama.cpp", reads: [.gguf, .peft], "GGUF, which its converter makes of PEFT's directories", to: "gguf"),
+                "llama.cpp", reads: [.gguf, .peft], "GGUF, which its converter makes of PEFT's directories",
+                hint: "convert it: adapter-convert ADAPTER -o OUT --to gguf"),
             .fileName("llama.cpp's converter", "adapter_model.safetensors", of: .peft),
             .notLoRA("llama.cpp's converter", hint: mergeHint),
         ] + ofConverter + ofLoader
@@ -22,16 +23,16 @@ enum LlamaCppRules {
         ServingRule(.error, "missing-field", of: [.peft]) { facts in
             guard facts.config.fields["lora_alpha"] == nil else { return nil }
             return .init(
-                .config, "has no 'lora_alpha', without which the converter stops",
+                .config, "has no 'lora_alpha', without which llama.cpp's converter stops",
                 hint: "add PEFT's default: \"lora_alpha\": 8")
         },
-        .dora("for which GGUF has no place: the converter stops", hint: mergeHint),
+        .dora("for which GGUF has no place: llama.cpp's converter stops", hint: mergeHint),
         ServingRule(.error, "saved-weights", of: [.peft]) { facts in
             let found = facts.adapter.replacements.filter { !isSkipped($0) && !isNorm($0) }
             guard let first = found.first else { return nil }
             return .init(
                 .tensor(first.tensor.name),
-                "is a whole parameter, at which the converter stops\(facts.more(found.count))",
+                "is a whole parameter, at which llama.cpp's converter stops\(facts.more(found.count))",
                 hint: mergeHint)
         },
         ServingRule(.error, "norm-weights", of: [.peft]) { facts in
@@ -39,36 +40,37 @@ enum LlamaCppRules {
             guard let first = found.first else { return nil }
             return .init(
                 .tensor(first.tensor.name),
-                "replaces a norm: the converter copies it, but llama.cpp passes over it without a word"
+                "replaces a norm: llama.cpp's converter copies it, but the loader passes over it without a word"
                     + facts.more(found.count), hint: mergeHint)
         },
         ServingRule(.error, "trainable-tokens", of: [.peft]) { facts in
             guard let first = facts.adapter.tokenRows.first else { return nil }
             return .init(
-                .tensor(first.tensor.name), "holds trained rows of an embedding, at which the converter stops",
+                .tensor(first.tensor.name), "holds trained rows of an embedding, at which llama.cpp's converter stops",
                 hint: mergeHint)
         },
         ServingRule(.error, "lora-bias", of: [.peft]) { facts in
             let found = facts.adapter.modules.compactMap(\.upBias)
             guard let first = found.first else { return nil }
             return .init(
-                .tensor(first.name), "is a bias of lora_B, at which the converter stops\(facts.more(found.count))",
+                .tensor(first.name),
+                "is a bias of lora_B, at which llama.cpp's converter stops\(facts.more(found.count))",
                 hint: mergeHint)
         },
-        .convolution("on which the converter stops", hint: mergeHint),
+        .convolution("on which llama.cpp's converter stops", hint: mergeHint),
         ServingRule(.error, "target-parameters", of: [.peft]) { facts in
             guard !facts.config.targetParameters.isEmpty else { return nil }
             return .init(
-                .config, "adapts parameters of experts ('target_parameters'), which the converter cannot place",
+                .config, "adapts parameters of experts ('target_parameters'), which llama.cpp's converter cannot place",
                 hint: mergeHint)
         },
-        .wrappedName("and the converter stops at it"),
+        .wrappedName("and llama.cpp's converter stops at it"),
         ServingRule(.error, "rslora", of: [.peft]) { facts in
             guard facts.config.useRSLoRA, let first = misscaled(facts).first else { return nil }
             return .init(
                 .config,
-                "says 'use_rslora', which the converter ignores: '\(first.path)' would have the scale \(scale(first, facts)), "
-                    + "not \(first.scale)", hint: foldHint)
+                "says 'use_rslora', which llama.cpp's converter ignores: '\(first.path)' would have the scale \(ServingFacts.text(scale(first, facts))), "
+                    + "not \(ServingFacts.text(first.scale))", hint: foldHint)
         },
         ServingRule(.error, "alpha-pattern", of: [.peft]) { facts in
             guard !facts.config.useRSLoRA, !facts.config.alphaPattern.isEmpty else { return nil }
@@ -76,8 +78,9 @@ enum LlamaCppRules {
             guard let first = found.first else { return nil }
             return .init(
                 .config,
-                "has an 'alpha_pattern', which the converter ignores: '\(first.path)' would have the scale "
-                    + "\(scale(first, facts)), not \(first.scale)\(facts.more(found.count))", hint: foldHint)
+                "has an 'alpha_pattern', which llama.cpp's converter ignores: '\(first.path)' would have the scale "
+                    + "\(ServingFacts.text(scale(first, facts))), not \(ServingFacts.text(first.scale))\(facts.more(found.count))",
+                hint: foldHint)
         },
         ServingRule(.error, "zero-alpha", of: [.peft]) { facts in
             guard facts.config.alpha == 0, facts.config.alphaPattern.isEmpty else { return nil }
@@ -85,25 +88,27 @@ enum LlamaCppRules {
                 .config, "has an alpha of 0, which llama.cpp takes for a scale of 1", hint: "is it the right adapter?")
         },
         .changedBase(
-            "which the converter does not see: llama.cpp computes something else",
+            "which llama.cpp's converter does not see, so that it computes something else",
             unless: ["gaussian", "eva", "orthogonal", "mica", "lora_ga"]),
         .field(.error, "layer-replication", "layer_replication", ignored, hint: "serve it with PEFT"),
         .field(.error, "block-diagonal", "use_bdlora", ignored, hint: "serve it with PEFT"),
         .field(.error, "qalora", "use_qalora", ignored, hint: "serve it with PEFT"),
+        .ignoredVariant("llama.cpp's converter"),
         ServingRule(.error, "tied-head", of: [.peft]) { facts in
             guard let traits = facts.resolution?.traits, traits.isTied,
                 let first = facts.adapter.modules.first(where: { traits.isHead($0.path) })
             else { return nil }
             return .init(
                 .tensor(first.down.name),
-                "adapts the output head, which the base shares with its embedding: the converter stops at that",
+                "adapts the output head, which the base shares with its embedding: llama.cpp's converter stops at that",
                 hint: mergeHint)
         },
-        .wrongPrefix("the converter finds no place for such a name"),
+        .wrongPrefix("llama.cpp's converter finds no place for such a name"),
+        .unknownField("llama.cpp's converter does without it"),
         ServingRule(.warning, "embedding-copy", of: [.peft]) { facts in
             guard let first = facts.adapter.replacements.first(where: isSkipped) else { return nil }
             return .init(
-                .tensor(first.tensor.name), "is a whole weight, which the converter leaves out",
+                .tensor(first.tensor.name), "is a whole weight, which llama.cpp's converter leaves out",
                 hint: "that is right if it is a copy of the base's; if it was trained, \(mergeHint)")
         },
         ServingRule(.note, "conversion", of: [.peft]) { facts in
@@ -113,7 +118,8 @@ enum LlamaCppRules {
         },
         ServingRule(.note, "no-base-name", of: [.peft]) { facts in
             guard facts.config.baseModel == nil else { return nil }
-            return .init(.config, "names no base, so the converter needs --base with the directory of its config")
+            return .init(
+                .config, "names no base, so llama.cpp's converter needs --base with the directory of its config")
         },
         ServingRule(.note, "activated-lora", of: [.peft]) { facts in
             guard facts.isSet("alora_invocation_tokens") else { return nil }
@@ -121,7 +127,7 @@ enum LlamaCppRules {
         },
     ]
 
-    private static let ignored = "which the converter ignores: llama.cpp computes something else"
+    private static let ignored = "which llama.cpp's converter ignores, so that something else is computed"
 
     /// What the converter leaves out without a word.
     private static func isSkipped(_ item: Replacement) -> Bool { item.isBaseLayer && item.parameter == "weight" }

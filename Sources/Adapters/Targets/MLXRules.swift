@@ -8,7 +8,9 @@ import StrictJSON
 enum MLXRules {
     static let all: [ServingRule] = [
         .packed("mlx-lm"),
-        .otherFormat("mlx-lm", reads: [.mlx], "adapters.safetensors with a config of its own", to: "mlx"),
+        .otherFormat(
+            "mlx-lm", reads: [.mlx], "adapters.safetensors with a config of its own",
+            hint: "convert it: adapter-convert ADAPTER -o OUT --to mlx"),
         .fileName("mlx-lm", "adapters.safetensors", of: .mlx),
         rule("num-layers") { view in
             guard view.fields["num_layers"]?.number?.int == nil else { return nil }

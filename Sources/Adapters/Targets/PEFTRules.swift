@@ -4,8 +4,16 @@
 enum PEFTRules {
     static let all: [ServingRule] = [
         .packed("PEFT"),
-        .otherFormat("PEFT", reads: [.peft], "adapter_config.json with adapter_model.safetensors", to: "peft"),
+        .otherFormat(
+            "PEFT", reads: [.peft], "adapter_config.json with adapter_model.safetensors",
+            hint: "convert it: adapter-convert ADAPTER -o OUT --to peft"),
         .fileName("PEFT", "adapter_model.safetensors", of: .peft),
+        ServingRule(.error, "unknown-method", of: [.peft]) { facts in
+            guard !OtherMethods.isKnown(type: facts.config.type) else { return nil }
+            return .init(
+                .config, "says peft_type \(facts.config.type), which PEFT 0.21.2 does not have",
+                hint: "use the version of PEFT that wrote it")
+        },
         ServingRule(.error, "no-prefix", of: [.peft]) { facts in
             let found = facts.stored.filter { !$0.key.hasPrefix }
             guard let first = found.first else { return nil }
@@ -23,12 +31,12 @@ enum PEFTRules {
                 hint: "correct 'target_modules'")
         },
         .wrongPrefix("PEFT finds no such module and passes over its tensors without a word"),
-        ServingRule(.warning, "unknown-field", of: [.peft]) { facts in
-            let found = facts.config.problems.filter { $0.code == "unknown-config-field" }
-            guard let first = found.first else { return nil }
+        .unknownField("PEFT 0.21.2 warns and does without it"),
+        ServingRule(.warning, "unread-method", of: [.peft]) { facts in
+            guard !facts.config.isReadable, OtherMethods.isKnown(type: facts.config.type) else { return nil }
             return .init(
-                .config, first.message + "; PEFT warns and does without it" + facts.more(found.count),
-                hint: "use the version of PEFT that wrote it")
+                .config, "says peft_type \(facts.config.type), which PEFT has, but whose tensors are not checked here",
+                hint: "load it once with PEFT, and compare an answer with the base's")
         },
         version("target-parameters", "target_parameters", "0.17"),
         version("trainable-tokens", "trainable_token_indices", "0.15"),

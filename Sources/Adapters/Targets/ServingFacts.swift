@@ -45,6 +45,11 @@ public struct ServingFacts: Sendable {
     /// How many more there are than the first.
     func more(_ count: Int) -> String { count > 1 ? " (and \(count - 1) more like it)" : "" }
 
+    /// A scale for people, to four places where that is enough to tell it.
+    static func text(_ scale: Double) -> String {
+        abs(scale) >= 0.1 && abs(scale) < 1e9 ? "\((scale * 1e4).rounded() / 1e4)" : "\(scale)"
+    }
+
     /// Modules whose scale differs from what a program makes of them.
     func misscaled(_ scale: (ModuleFacts) -> Double) -> [ModuleFacts] {
         modules.filter { module in
@@ -58,19 +63,34 @@ public struct ServingFacts: Sendable {
         guard let resolution else { return [] }
         let naming = ModelNaming(resolution.traits)
         return resolution.renamed.filter { pair in
-            pair.adapter != pair.base && pair.adapter != naming.memoryName(pair.base)
-        }
+            ![pair.base, naming.memoryName(pair.base)].contains { Self.isSame($0, pair.adapter) }
+        }.map { (ParameterName.module(of: $0.adapter), ParameterName.module(of: $0.base)) }
     }
+
+    /// Whether two names are one to transformers, which adds or drops the name of the inner model where a checkpoint is of
+    /// the other of the two (`base_model_prefix`).
+    private static func isSame(_ a: String, _ b: String) -> Bool {
+        if a == b { return true }
+        let (short, long) = a.utf8.count < b.utf8.count ? (a, b) : (b, a)
+        return innerModels.contains { long == "\($0).\(short)" && !short.hasPrefix($0 + ".") }
+    }
+
+    /// What classes of transformers call the model inside them.
+    private static let innerModels = [
+        "model", "transformer", "bert", "roberta", "distilbert", "deberta", "electra", "albert", "mpnet", "xlm_roberta",
+        "gpt_neox", "backbone", "vit", "beit", "deit", "dinov2", "wav2vec2", "hubert", "wavlm", "encoder", "base_model",
+    ]
 
     /// Codes of what stands against a merge, or is one program's own affair.
     private static let ofMerging: Set<String> = [
         "not-lora", "base-changed", "layer-replication", "activated-lora", "qalora", "bdlora", "arrow", "kasa",
-        "monteclora", "unknown-config-field", "quantized-base", "not-targeted", "unused-target",
+        "monteclora", "unknown-config-field", "quantized-base", "not-targeted",
     ]
 
     /// What was found about the adapter, and about the pair, whatever program it is for.
     public var problems: [Problem] {
-        let all = own + (resolution?.problems ?? [])
+        // Notes tell what a merge would do.
+        let all = own + (resolution?.problems ?? []).filter { $0.severity != .note }
         let variants = adapter.problems.contains { $0.severity == .error && Self.ofMerging.contains($0.code) }
         var seen: [Problem] = []
         for problem in all where !Self.ofMerging.contains(problem.code) && !seen.contains(problem) {

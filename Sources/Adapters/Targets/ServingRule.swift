@@ -70,14 +70,14 @@ extension ServingRule {
     }
 
     /// A file of another library.
-    static func otherFormat(_ program: String, reads: Set<Dialect>, _ needs: String, to target: String) -> ServingRule {
+    static func otherFormat(_ program: String, reads: Set<Dialect>, _ needs: String, hint: String) -> ServingRule {
         ServingRule(.error, "other-format", isGate: true) { facts in
             let dialect = facts.adapter.dialect
             guard !reads.contains(dialect) else { return nil }
             let what = dialect == .adapters ? "the 'adapters' library's" : "\(dialect.rawValue)'s"
             return Finding(
                 .file, "is in \(what) format, but \(program) reads \(needs)",
-                hint: "convert it: adapter-convert ADAPTER -o OUT --to \(target)")
+                hint: hint)
         }
     }
 
@@ -96,7 +96,28 @@ extension ServingRule {
         ServingRule(.error, "not-lora", of: [.peft], isGate: true) { facts in
             guard facts.config.type != "LORA" else { return nil }
             return Finding(
-                .config, "says peft_type \(facts.config.type), and \(program) reads LoRA alone", hint: hint)
+                .config, "says peft_type \(facts.config.type), and \(program) reads LoRA alone",
+                hint: facts.config.isReadable ? hint : "serve it with PEFT")
+        }
+    }
+
+    /// Variants that the program takes for plain LoRA.
+    static func ignoredVariant(_ program: String) -> ServingRule {
+        ServingRule(.error, "ignored-variant", of: [.peft]) { facts in
+            let codes: Set<String> = ["arrow", "kasa", "monteclora"]
+            guard let found = facts.config.problems.first(where: { codes.contains($0.code) }) else { return nil }
+            return Finding(.config, found.message + "; \(program) does not know the field", hint: "serve it with PEFT")
+        }
+    }
+
+    /// Fields that nobody is known to read.
+    static func unknownField(_ what: String) -> ServingRule {
+        ServingRule(.warning, "unknown-field", of: [.peft]) { facts in
+            let found = facts.config.problems.filter { $0.code == "unknown-config-field" }
+            guard let first = found.first else { return nil }
+            return Finding(
+                .config, "\(first.message); \(what)\(facts.more(found.count))",
+                hint: "if it does change something, use the version of PEFT that wrote it")
         }
     }
 

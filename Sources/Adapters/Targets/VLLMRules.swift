@@ -8,7 +8,9 @@ enum VLLMRules {
 
     static let all: [ServingRule] = [
         .packed("vLLM"),
-        .otherFormat("vLLM", reads: [.peft], "PEFT's directories", to: "peft"),
+        .otherFormat(
+            "vLLM", reads: [.peft], "PEFT's directories",
+            hint: "convert it: adapter-convert ADAPTER -o OUT --to peft"),
         .fileName("vLLM", "adapter_model.safetensors", of: .peft),
         .notLoRA("vLLM", hint: ServingFacts.mergeHint),
         ServingRule(.error, "missing-field", of: [.peft]) { facts in
@@ -60,6 +62,7 @@ enum VLLMRules {
         .field(.error, "layer-replication", "layer_replication", refusal, hint: "serve it with PEFT"),
         .field(.error, "block-diagonal", "use_bdlora", refusal, hint: "serve it with PEFT"),
         .field(.error, "qalora", "use_qalora", refusal, hint: "serve it with PEFT"),
+        .ignoredVariant("vLLM"),
         .wrappedName("and vLLM refuses the file or finds no module for it"),
         .convolution("and vLLM adapts linear layers and embeddings alone", hint: ServingFacts.mergeHint),
         .wrongPrefix("vLLM finds no such module, and answers as the base does, without a word"),
@@ -102,10 +105,11 @@ enum VLLMRules {
             guard let first = found.first else { return nil }
             return .init(
                 .config,
-                "gives '\(first.path)' the scale \(first.scale) by a pattern, but vLLM up to 0.30 takes \(common) for all"
+                "gives '\(first.path)' the scale \(ServingFacts.text(first.scale)) by a pattern, but vLLM up to 0.30 takes \(ServingFacts.text(common)) for all"
                     + facts.more(found.count),
                 hint: ServingFacts.foldHint)
         },
+        .unknownField("vLLM does without it"),
         ServingRule(.warning, "embedding-copy", of: [.peft]) { facts in
             guard let first = facts.adapter.replacements.first(where: isCopy) else { return nil }
             return .init(
