@@ -146,6 +146,10 @@ SDXL_CONVS = ("down_blocks.0.resnets.0.conv1", "down_blocks.0.downsamplers.0.con
               "down_blocks.1.resnets.0.time_emb_proj")  # fmt: skip
 
 
+SDXL_TEXT = {"1": ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc2"),
+             "2": ("self_attn.v_proj", "self_attn.out_proj", "mlp.fc1")}  # fmt: skip
+
+
 def sdxl(base, modules=SDXL, text=True, sgm=True):
     """The UNet by the names of the original blocks, and both text encoders."""
     single = any(n.startswith(originals.UNET) for n in base)
@@ -156,8 +160,7 @@ def sdxl(base, modules=SDXL, text=True, sgm=True):
         found.append(whole("lora_unet_" + (theirs if sgm else module).replace(".", "_"), tensor))
     if not text:
         return found
-    for index, projections in (("1", ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc2")), ("2", ("self_attn.v_proj", "self_attn.out_proj",
-                                                                           "mlp.fc1"))):  # fmt: skip
+    for index, projections in SDXL_TEXT.items():
         for projection in projections:
             part = (_single_text if single else _text)(base, index, projection)
             found.append(Layer(f"lora_te{index}_{(TEXT + projection).replace('.', '_')}", (part,)))
