@@ -58,7 +58,9 @@ extension AdapterFacts {
     var members: [(String, JSON)] {
         let config = adapter.config
         let tensors = adapter.storedTensors
-        let files = adapter.configPath == adapter.source.path ? [adapter.source.path] : [adapter.source.path, adapter.configPath]
+        let files =
+            adapter.configPath == adapter.source.path
+            ? [adapter.source.path] : [adapter.source.path, adapter.configPath]
         return [
             ("type", "adapter"), ("method", .string(method)), ("peft_type", .string(config.type)),
             ("dialect", .string(adapter.dialect.rawValue)),
@@ -78,7 +80,8 @@ extension AdapterFacts {
                 .array(adapter.tokenRows.map { ["module": .string($0.module), "rows": .array($0.rows.map(JSON.int))] })
             ),
             ("task_type", .optional(config.taskType)), ("peft_version", .optional(config.version)),
-            ("changes", .array(adapter.changes.map(\.json))), ("notes", .object(adapter.notes.map { ($0.label, .string($0.text)) })),
+            ("changes", .array(adapter.changes.map(\.json))),
+            ("notes", .object(adapter.notes.map { ($0.label, .string($0.text)) })),
             ("additions", .array(adapter.additions.map { .string("\($0.module).\($0.parameter)") })),
             ("files", .array(files.map(JSON.string))),
         ]
@@ -86,7 +89,8 @@ extension AdapterFacts {
 
     /// How many modules other kinds change, with their ranks.
     private var changesText: String? {
-        let kinds = Tally(adapter.changes.map { change in change.rank.map { "\(change.method) rank \($0)" } ?? change.method })
+        let kinds = Tally(
+            adapter.changes.map { change in change.rank.map { "\(change.method) rank \($0)" } ?? change.method })
         let parts = kinds.entries.prefix(6).map { "\($0.value) ×\($0.count)" }
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }

@@ -148,7 +148,8 @@ struct ModuleTable {
     /// A row for each change that is no product of two factors.
     static func ofChanges(_ changes: [ModuleChange]) -> Table {
         var table = Table(columns: [
-            ("module", .name), ("kind", .left), ("rank", .right), ("alpha", .right), ("scale", .right), ("tensors", .left),
+            ("module", .name), ("kind", .left), ("rank", .right), ("alpha", .right), ("scale", .right),
+            ("tensors", .left),
         ])
         for change in changes {
             let path = change.parameter == "weight" ? change.path : "\(change.path).\(change.parameter)"

@@ -39,7 +39,8 @@ enum Subject {
         let paths = archive.items.filter { !$0.needsBase && !$0.isInput }.map(\.path)
         let isAdapter =
             paths.contains("adapter_model.safetensors") && paths.contains("adapter_config.json")
-            || paths.contains { Adapter.fileNames.contains($0) } || archive.isFile && paths.first?.hasSuffix(".gguf") == true
+            || paths.contains { Adapter.fileNames.contains($0) }
+            || archive.isFile && paths.first?.hasSuffix(".gguf") == true
         let hasConfig = Directory.kind(of: parentPath(of: archive.path) + "/adapter_config.json") == .file
         if isAdapter || (archive.isFile && hasConfig) { return try adapter(archive.path) }
         guard archive.baseName == nil, paths.contains(where: { $0.hasSuffix(".safetensors") && !$0.contains("/") })
@@ -83,7 +84,8 @@ enum Subject {
     private static func onlyFile(_ entries: [DirectoryEntry]) -> String? {
         let names = entries.filter { $0.kind != .directory }.map(\.name)
         let files = names.filter { $0.hasSuffix(".safetensors") || $0.hasSuffix(".gguf") }
-        return files.count == 1 && !names.contains("config.json") && !names.contains { $0.hasSuffix(".index.json") } ? files[0] : nil
+        return files.count == 1 && !names.contains("config.json") && !names.contains { $0.hasSuffix(".index.json") }
+            ? files[0] : nil
     }
 
     /// Whether a file is an adapter by its content, in a dialect that needs no config.

@@ -103,7 +103,7 @@ def sd1(base):
         unet(ATTENTION + "attn2.to_k"), unet(ATTENTION + "attn2.to_v"),
         unet(ATTENTION + "ff.net.0.proj"), unet(ATTENTION + "ff.net.2"), unet("down_blocks.0.attentions.0.proj_in"),
         unet("up_blocks.1.attentions.0.proj_out"), unet("mid_block.attentions.0.transformer_blocks.0.attn1.to_k"),
-        text(TEXT + "self_attn.q_proj"), text(TEXT + "self_attn.out_proj", alpha=0.5), text(TEXT + "mlp.fc1"),
+        text(TEXT + "self_attn.q_proj"), text(TEXT + "self_attn.out_proj"), text(TEXT + "mlp.fc1"),
     ]  # fmt: skip
 
 
@@ -146,6 +146,10 @@ SDXL_CONVS = ("down_blocks.0.resnets.0.conv1", "down_blocks.0.downsamplers.0.con
               "down_blocks.1.resnets.0.time_emb_proj")  # fmt: skip
 
 
+SDXL_TEXT = {"1": ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc2"),
+             "2": ("self_attn.v_proj", "self_attn.out_proj", "mlp.fc1")}  # fmt: skip
+
+
 def sdxl(base, modules=SDXL, text=True, sgm=True):
     """The UNet by the names of the original blocks, and both text encoders."""
     single = any(n.startswith(originals.UNET) for n in base)
@@ -156,8 +160,7 @@ def sdxl(base, modules=SDXL, text=True, sgm=True):
         found.append(whole("lora_unet_" + (theirs if sgm else module).replace(".", "_"), tensor))
     if not text:
         return found
-    for index, projections in (("1", ("self_attn.q_proj", "mlp.fc2")), ("2", ("self_attn.v_proj", "self_attn.out_proj",
-                                                                           "mlp.fc1"))):  # fmt: skip
+    for index, projections in SDXL_TEXT.items():
         for projection in projections:
             part = (_single_text if single else _text)(base, index, projection)
             found.append(Layer(f"lora_te{index}_{(TEXT + projection).replace('.', '_')}", (part,)))
@@ -197,7 +200,7 @@ def flux(base, modules=FLUX, sparse=False, text=False):
             parts = _split(base, f"{theirs}.weight", len(ours))
         found.append(Layer("lora_unet_" + theirs.replace(".", "_"), tuple(parts), sparse=sparse and len(ours) > 1))
     if text:
-        for projection in ("self_attn.k_proj", "mlp.fc1"):
+        for projection in ("self_attn.k_proj", "self_attn.out_proj", "mlp.fc1"):
             name = f"lora_te1_{(TEXT + projection).replace('.', '_')}"
             found.append(Layer(name, ((f"text_encoder/{TEXT}{projection}.weight", 0, None),)))
     return found

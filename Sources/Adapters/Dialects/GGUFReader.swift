@@ -68,7 +68,8 @@ struct GGUFReader {
         for (name, pair) in pairs.sorted(by: { $0.key.precedesNaturally($1.key) }) {
             guard let a = pair.a, let b = pair.b else {
                 problem(
-                    "missing-half", pair.a ?? pair.b, "has no matching '\(pair.a == nil ? "lora_a" : "lora_b")' in the file",
+                    "missing-half", pair.a ?? pair.b,
+                    "has no matching '\(pair.a == nil ? "lora_a" : "lora_b")' in the file",
                     hint: "the file is incomplete: convert it again, or download it again")
                 continue
             }
@@ -92,7 +93,8 @@ struct GGUFReader {
         guard let base else { return }
         guard let type = base.config?.object?["model_type"]?.string else {
             return problem(
-                "needs-config", nil, "needs the base's config.json: it says how many heads there are, and rows depend on that",
+                "needs-config", nil,
+                "needs the base's config.json: it says how many heads there are, and rows depend on that",
                 hint: "name the model's directory as BASE, with its config.json")
         }
         let own = GGUFNames.architecture(modelType: type)

@@ -97,7 +97,8 @@ public struct AdapterFacts: Sendable {
         let rows = adapter.tokenRows.reduce(0) { $0 + $1.rows.count }
         if rows > 0 { result.append(Self.counted(rows, "trainable token", "trainable tokens")) }
         if !adapter.additions.isEmpty {
-            result.append(Self.counted(adapter.additions.count, "parameter that is added to", "parameters that are added to"))
+            result.append(
+                Self.counted(adapter.additions.count, "parameter that is added to", "parameters that are added to"))
         }
         let experts = modules.count { $0.kind == .experts || $0.kind == .parameter }
         if experts > 0 { result.append(Self.counted(experts, "adapted parameter", "adapted parameters")) }

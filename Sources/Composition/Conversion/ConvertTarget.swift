@@ -4,12 +4,13 @@ import Safetensors
 
 /// Something in an adapter that not every dialect can say.
 enum ConvertFeature: Hashable {
-    case dora, upBias, embedding, convolution, experts, replacement, tokenRows, addition, action, twiceApplied
+    case dora, doraEmbedding, upBias, embedding, convolution, experts, replacement, tokenRows, addition, action, twiceApplied
 
     /// What it is, for people.
     var words: String {
         switch self {
         case .dora: "a DoRA magnitude"
+        case .doraEmbedding: "a DoRA magnitude of an embedding, along the other axis"
         case .upBias: "a bias of lora_B"
         case .embedding: "factors of an embedding"
         case .convolution: "factors of a convolution"

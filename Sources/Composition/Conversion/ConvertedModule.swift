@@ -18,6 +18,8 @@ struct ConvertedModule: Sendable {
     let sourcePath: String
     /// Its path in the model, without the component.
     var path: String
+    /// The base's tensor, where the path in the adapter stands for several.
+    var baseName: String?
     /// The part of a pipeline that it belongs to.
     var component: String?
     /// What sort of module it is.
@@ -115,7 +117,8 @@ struct ConvertedModule: Sendable {
 
     /// The type in which B can be multiplied by `factor`: float32, unless only exponents change.
     func upType(times factor: Double) -> DType {
-        let isShift = factor == 1 || (factor > 0 && factor.significand == 1 && abs(factor.exponent) < 64 && dtype == .bf16)
+        let isShift =
+            factor == 1 || (factor > 0 && factor.significand == 1 && abs(factor.exponent) < 64 && dtype == .bf16)
         return isShift || dtype == .f64 ? dtype : .f32
     }
 }

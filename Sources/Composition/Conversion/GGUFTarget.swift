@@ -22,7 +22,8 @@ struct GGUFTarget: ConvertTarget {
             let factor = module.scale * Double(module.rank) / Double(alpha)
             if factor != 1 { files.folded += 1 }
             let stem = try name(module, architecture, plan)
-            let order = RowPermutation(stem, architecture: architecture, heads: heads.queries, keyValueHeads: heads.keys)
+            let order = RowPermutation(
+                stem, architecture: architecture, heads: heads.queries, keyValueHeads: heads.keys)
             for tensor in try tensors(module, stem, order, factor, plan) {
                 guard let type = Self.type(tensor.dtype) else {
                     throw Problem(
@@ -68,7 +69,8 @@ struct GGUFTarget: ConvertTarget {
         return (architecture, (heads, keys))
     }
 
-    private func name(_ module: ConvertedModule, _ architecture: String, _ plan: ConvertPlan) throws(Problem) -> String {
+    private func name(_ module: ConvertedModule, _ architecture: String, _ plan: ConvertPlan) throws(Problem) -> String
+    {
         let parameter = plan.names(of: module).first ?? module.path + ".weight"
         let place = GGUFNames.place(of: parameter, architecture: architecture)
         guard let place, place.expert == nil else {

@@ -47,7 +47,8 @@ struct KohyaTarget: ConvertTarget {
         let alpha = module.scale * Double(module.rank)
         let type = Self.alphaType(alpha, down)
         var result = [
-            ConvertedTensor(name: name + ".lora_down.weight", dtype: down, shape: module.downShape) { () throws(Problem) in
+            ConvertedTensor(name: name + ".lora_down.weight", dtype: down, shape: module.downShape) {
+                () throws(Problem) in
                 try plan.down(module, down)
             },
             ConvertedTensor(name: name + ".lora_up.weight", dtype: up, shape: module.upShape) { () throws(Problem) in
