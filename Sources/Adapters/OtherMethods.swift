@@ -28,6 +28,6 @@ public enum OtherMethods {
         Problem(
             .incompatible, "not-lora", file: file,
             "peft_type is \(type): \(reason(type: type) ?? "it is not LoRA")",
-            hint: "adapter-inspect shows what it holds; LoRA and trainable tokens can be verified and merged")
+            hint: "adapter-inspect shows what it holds; formats/peft-adapter.md has the methods that can be merged")
     }
 }

@@ -87,7 +87,7 @@ enum AdapterChecks {
             "attach it to the original 16-bit model",
         "serve it as an adapter": nil,
         "merge it with PEFT, or serve it as an adapter": nil,
-        "adapter-inspect shows what it holds; LoRA and trainable tokens can be verified and merged":
+        "adapter-inspect shows what it holds; formats/peft-adapter.md has the methods that can be merged":
             "LoRA and trainable tokens can be attached",
         "a bias cannot be added to this architecture: train with lora_bias=False":
             "only a bias that the base has can be changed while it runs: train with lora_bias=False",

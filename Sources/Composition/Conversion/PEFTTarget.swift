@@ -5,7 +5,7 @@ import StrictJSON
 
 /// Writes PEFT's `adapter_model.safetensors` and `adapter_config.json`.
 struct PEFTTarget: ConvertTarget {
-    let name = "PEFT"
+    let name = "PEFT's LoRA"
     let features: Set<ConvertFeature> = [
         .dora, .upBias, .embedding, .convolution, .experts, .replacement, .tokenRows, .twiceApplied,
     ]
