@@ -121,7 +121,8 @@ public final class Adapter: Sendable {
         var assembly = AdapterAssembly(config: config, file: source.path)
         if opened.isReadable {
             for (tensor, key) in zip(file.header.tensors, reading.tensors.map(\.key)) { assembly.add(tensor, key) }
-            assembly.finish(hasMore: !reading.changes.isEmpty || !reading.additions.isEmpty)
+            let hasMore = !reading.changes.isEmpty || !reading.additions.isEmpty || !reading.problems.isEmpty
+            assembly.finish(hasMore: hasMore)
         }
         modules = assembly.modules
         replacements = assembly.replacements
@@ -149,7 +150,9 @@ public final class Adapter: Sendable {
         guard let text = file.header.metadataValue("adapterkit.modules"),
             let object = (try? JSONValue.parse(Array(text.utf8)))?.object
         else { return [:] }
-        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in own }
+        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in
+            own
+        }
     }
 
     /// Parameters that the adapter brings.

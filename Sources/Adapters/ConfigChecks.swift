@@ -65,7 +65,8 @@ struct ConfigChecks {
         }
         var result: [Problem] = []
         let adapted =
-            adapter.modules.map { ($0.path, $0.down) } + adapter.changes.compactMap { change in change.tensors.first.map { (change.path, $0) } }
+            adapter.modules.map { ($0.path, $0.down) }
+            + adapter.changes.compactMap { change in change.tensors.first.map { (change.path, $0) } }
         var seen: Set<String> = []
         for (path, tensor) in adapted {
             guard resolver.targetedParameters[path] == nil, !isTargeted(path, matcher) else { continue }

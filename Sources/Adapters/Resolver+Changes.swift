@@ -10,7 +10,8 @@ extension Resolver {
             return error(
                 "shared-embedding", tensor,
                 "is \(change.method) for '\(change.path)', a matrix that embedding and head share",
-                hint: "for that, only LoRA and replacements are defined here: merge it with the library that trained it")
+                hint: "for that, only LoRA and replacements are defined here: merge it with the library that trained it"
+            )
         }
         let orientation = orientation(of: change.path)
         switch names.find(name, fits: { change.fitted(to: $0.shape, orientation) != nil }) {

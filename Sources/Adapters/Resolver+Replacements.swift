@@ -112,7 +112,8 @@ extension Resolver {
 
     private mutating func declare(_ replacement: Replacement) {
         // LN tuning consists of replacements.
-        if !adapter.config.isFile || adapter.config.type == "LN_TUNING" || replacement.isBaseLayer || isAnnounced(replacement.module)
+        if !adapter.config.isFile || adapter.config.type == "LN_TUNING" || replacement.isBaseLayer
+            || isAnnounced(replacement.module)
             || traits.hasVocabulary(replacement.module)
         {
             return

@@ -21,7 +21,8 @@ struct ButterflyAction: WeightAction {
         let (stages, count, size) = (blocks.shape[0], blocks.shape[1], blocks.shape[2])
         outputs = count * size
         guard size == blocks.shape[3], size % 2 == 0, stages <= 48, count % (1 << (stages - 1)) == 0 else {
-            throw parts.bad(blocks, "\(blocks.shape) is no butterfly: \(stages) stages do not divide \(outputs) outputs")
+            throw parts.bad(
+                blocks, "\(blocks.shape) is no butterfly: \(stages) stages do not divide \(outputs) outputs")
         }
         rowGroup = size << (stages - 1)
         rescale = try OutputScales.find(parts, outputs: outputs)

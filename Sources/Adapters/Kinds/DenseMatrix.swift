@@ -13,7 +13,9 @@ enum DenseMatrix {
     /// The transpose of `matrix` (rows × columns).
     static func transposed(_ matrix: [Double], rows: Int, columns: Int) -> [Double] {
         var result = [Double](repeating: 0, count: matrix.count)
-        for row in 0..<rows { for column in 0..<columns { result[column * rows + row] = matrix[row * columns + column] } }
+        for row in 0..<rows {
+            for column in 0..<columns { result[column * rows + row] = matrix[row * columns + column] }
+        }
         return result
     }
 

@@ -34,7 +34,8 @@ struct DiagOFTAction: WeightAction {
         return Loaded(
             turned: Rotations.map(rotations, size: size) {
                 DenseMatrix.transposed($0, rows: size, columns: size)
-            }, size: size, columns: shape.columns, rescale: try rescale.map { (tensor) throws(Problem) in try read(tensor) })
+            }, size: size, columns: shape.columns,
+            rescale: try rescale.map { (tensor) throws(Problem) in try read(tensor) })
     }
 
     private struct Loaded: LoadedAction {

@@ -32,7 +32,8 @@ struct FactorPair: Sendable {
         (rank, rows) = (self.a.shape[0], self.a.shape[1])
         guard tensor.shape[0] == rank, tensor.shape[1] == self.b.shape[0] else {
             throw parts.bad(
-                tensor, "\(tensor.shape) does not go with '\(self.a.name)' \(self.a.shape) and '\(self.b.name)' "
+                tensor,
+                "\(tensor.shape) does not go with '\(self.a.name)' \(self.a.shape) and '\(self.b.name)' "
                     + "\(self.b.shape)")
         }
         columns = try parts.size(self.b.shape[1], tensor.shape.dropFirst(2).reduce(1, *), of: tensor)

@@ -21,7 +21,8 @@ struct LoHaDelta: RowDelta {
         second = try FactorPair(parts, a: "hada_w2_a", b: "hada_w2_b", middle: "hada_t2")
         guard first.rows == second.rows, first.columns == second.columns else {
             throw parts.bad(
-                second.a, "makes a matrix of \(second.rows) × \(second.columns), but the other half one of "
+                second.a,
+                "makes a matrix of \(second.rows) × \(second.columns), but the other half one of "
                     + "\(first.rows) × \(first.columns)")
         }
     }

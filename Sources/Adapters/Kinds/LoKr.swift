@@ -17,9 +17,17 @@ struct LoKrDelta: RowDelta {
         case full(TensorInfo, rows: Int, columns: Int)
         case pair(FactorPair)
 
-        var rows: Int { switch self { case .full(_, let rows, _): rows case .pair(let pair): pair.rows } }
+        var rows: Int {
+            switch self {
+            case .full(_, let rows, _): rows
+            case .pair(let pair): pair.rows
+            }
+        }
         var columns: Int {
-            switch self { case .full(_, _, let columns): columns case .pair(let pair): pair.columns }
+            switch self {
+            case .full(_, _, let columns): columns
+            case .pair(let pair): pair.columns
+            }
         }
         /// The rank that alpha is divided by.
         var rank: Int? { if case .pair(let pair) = self { pair.b.shape[0] } else { nil } }

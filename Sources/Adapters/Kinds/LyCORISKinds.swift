@@ -19,7 +19,8 @@ enum LyCORISKinds {
 
     private static let methods = [
         Method(
-            name: "LoRA", own: ["lora_down.weight", "lora_up.weight", "lora_mid.weight", "lora_up.bias"], shared: scaled),
+            name: "LoRA", own: ["lora_down.weight", "lora_up.weight", "lora_mid.weight", "lora_up.bias"], shared: scaled
+        ),
         Method(name: "LoHa", own: LoHaDelta.parts, shared: scaled),
         Method(name: "LoKr", own: LoKrDelta.parts, shared: scaled),
         Method(name: "full", own: ["diff"], shared: ["diff_b"]),
@@ -27,8 +28,7 @@ enum LyCORISKinds {
         Method(name: "IA3", own: ["weight", "on_input"], shared: []),
         Method(name: "OFT", own: ["oft_blocks", "rescale"], shared: ["alpha", "diff_b"]),
         Method(
-            name: "GLoRA", own: ["a1.weight", "a2.weight", "b1.weight", "b2.weight", "bm.weight"],
-            shared: ["alpha", "scalar"]),
+            name: "GLoRA", own: GLoRAAction.parts, shared: ["alpha", "diff_b"]),
     ]
 
     /// The value of a `scalar` tensor, which the delta is multiplied by.
@@ -75,7 +75,8 @@ enum LyCORISKinds {
         if let stray = parts.first(where: { !known.contains($0) }) {
             let what = found.first.map { " beside \($0.name)" } ?? ""
             return module.problem(
-                "not-lora", module.parts[stray], "'\(stray)'\(what) belongs to a method that is not read here", &reading)
+                "not-lora", module.parts[stray], "'\(stray)'\(what) belongs to a method that is not read here", &reading
+            )
         }
         if found.first?.name == "LoRA" { module.addPair(&reading) }
         addDifferences(module, &reading)
@@ -83,20 +84,19 @@ enum LyCORISKinds {
             path: module.path, tensors: module.parts.filter { found.first?.own.contains($0.key) == true },
             file: module.file.path)
         switch found.first?.name {
-        case "LoHa": addDelta(module, own, "LoHa", &reading) { (parts) throws(Problem) in
-            let delta = try LoHaDelta(parts)
-            return (delta, delta.rank)
-        }
-        case "LoKr": addDelta(module, own, "LoKr", &reading) { (parts) throws(Problem) in
-            let delta = try LoKrDelta(parts)
-            return (delta, delta.rank)
-        }
+        case "LoHa":
+            addDelta(module, own, "LoHa", &reading) { (parts) throws(Problem) in
+                let delta = try LoHaDelta(parts)
+                return (delta, delta.rank)
+            }
+        case "LoKr":
+            addDelta(module, own, "LoKr", &reading) { (parts) throws(Problem) in
+                let delta = try LoKrDelta(parts)
+                return (delta, delta.rank)
+            }
         case "IA3": addIA3(module, own, &reading)
         case "OFT": addRotation(module, own, &reading)
-        case "GLoRA":
-            module.problem(
-                "not-lora", own.all.first, "belongs to GLoRA, which is not read here",
-                hint: "merge it with the library that trained it", &reading)
+        case "GLoRA": addGLoRA(module, own, &reading)
         default: break
         }
     }
@@ -107,7 +107,9 @@ enum LyCORISKinds {
         for (part, parameter) in places {
             guard let tensor = module.parts[part] else { continue }
             guard tensor.dtype.kernel != nil, !tensor.shape.contains(0) else {
-                module.problem("bad-factor", tensor, "is \(tensor.dtype.rawValue) \(tensor.shape), which is no difference", &reading)
+                module.problem(
+                    "bad-factor", tensor, "is \(tensor.dtype.rawValue) \(tensor.shape), which is no difference",
+                    &reading)
                 continue
             }
             reading.add(TranslatedTensor(tensor), module.path, .changed)
@@ -163,7 +165,8 @@ enum LyCORISKinds {
         }
         guard flag.elementCount == 1, let bytes = try? module.file.read(flag),
             let value = TensorValues.integers(bytes, flag.dtype)?.first.map(Double.init)
-                ?? (try? TensorValues.doubles(bytes, flag.dtype))?.first ?? (flag.dtype == .bool ? Double(bytes[0]) : nil)
+                ?? (try? TensorValues.doubles(bytes, flag.dtype))?.first
+                ?? (flag.dtype == .bool ? Double(bytes[0]) : nil)
         else {
             return module.problem("bad-factor", flag, "is no single number", &reading)
         }
@@ -197,6 +200,19 @@ enum LyCORISKinds {
             return [
                 ModuleChange(
                     path: parts.path, method: isButterfly ? "BOFT" : "OFT", tensors: parts.all,
+                    effect: .action(action))
+            ]
+        }
+    }
+
+    private static func addGLoRA(_ module: LyCORISModule, _ own: ModuleParts, _ reading: inout DialectReading) {
+        let alpha = module.alpha(&reading)
+        if module.parts["alpha"] != nil, alpha == nil { return }
+        reading.add(own) { (parts) throws(Problem) in
+            let action = try GLoRAAction(parts, alpha: alpha)
+            return [
+                ModuleChange(
+                    path: parts.path, method: "GLoRA", tensors: parts.all, rank: action.rank, alpha: alpha,
                     effect: .action(action))
             ]
         }

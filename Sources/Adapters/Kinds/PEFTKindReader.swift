@@ -45,7 +45,8 @@ struct PEFTKindReader {
         case "VERA": addVeRA(parts)
         case "LN_TUNING":
             for (part, tensor) in parts.tensors.sorted(by: { $0.key < $1.key }) {
-                reading.add(TranslatedTensor(tensor), parts.path, .parameter(part.hasSuffix("bias") ? "bias" : "weight"))
+                reading.add(
+                    TranslatedTensor(tensor), parts.path, .parameter(part.hasSuffix("bias") ? "bias" : "weight"))
             }
         default: addRotation(parts)
         }
@@ -92,7 +93,9 @@ struct PEFTKindReader {
     }
 
     private mutating func checkShared() {
-        for (_, tensor) in shared.sorted(by: { $0.key < $1.key }) { reading.add(TranslatedTensor(tensor), "", .changed) }
+        for (_, tensor) in shared.sorted(by: { $0.key < $1.key }) {
+            reading.add(TranslatedTensor(tensor), "", .changed)
+        }
         guard shared.count < 2 else { return }
         reading.problems.append(
             Problem(

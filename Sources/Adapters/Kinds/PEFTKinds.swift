@@ -48,6 +48,9 @@ enum PEFTKinds {
     /// Whether adapters of this `peft_type` are read.
     static func reads(_ type: String) -> Bool { methods[type] != nil }
 
+    /// All types that are read.
+    static var types: [String] { methods.keys.sorted() }
+
     /// Reads names and config.
     static func read(
         _ file: SafetensorsFile, _ config: PEFTConfig, configPath: String, why: String
@@ -76,7 +79,8 @@ enum PEFTKinds {
                 reading.add(TranslatedTensor(tensor), other(tensor.name))
             }
         }
-        var reader = PEFTKindReader(file: file, config: config, configPath: configPath, shared: shared, reading: reading)
+        var reader = PEFTKindReader(
+            file: file, config: config, configPath: configPath, shared: shared, reading: reading)
         for (path, parts) in modules.sorted(by: { $0.key.precedesNaturally($1.key) }) {
             reader.add(ModuleParts(path: path, tensors: parts, file: file.path))
         }
@@ -87,7 +91,9 @@ enum PEFTKinds {
     private static func split(_ name: String, _ known: Set<String>) -> (path: String, part: String)? {
         var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         parts.removeAll { AdapterKey.wrappers.contains($0) }
-        if parts.first == "base_model" { parts = Array(parts.starts(with: ["base_model", "model"]) ? parts.dropFirst(2) : []) }
+        if parts.first == "base_model" {
+            parts = Array(parts.starts(with: ["base_model", "model"]) ? parts.dropFirst(2) : [])
+        }
         for count in 1...2 where parts.count > count {
             let part = parts.suffix(count).joined(separator: ".")
             if known.contains(part) {

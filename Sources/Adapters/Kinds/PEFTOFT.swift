@@ -35,7 +35,8 @@ struct PEFTOFTAction: WeightAction {
         }
         self.size = size
         if settings.isShared, tensor.shape[0] != 1 {
-            throw parts.bad(tensor, "\(tensor.shape) has \(tensor.shape[0]) blocks, but the config says \"block_share\": true")
+            throw parts.bad(
+                tensor, "\(tensor.shape) has \(tensor.shape[0]) blocks, but the config says \"block_share\": true")
         }
     }
 
