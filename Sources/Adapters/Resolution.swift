@@ -358,7 +358,8 @@ struct Resolver {
         let rank = module.down.shape[0]
         let (view, left, right) = FactorBuilder.build(module, fit: fit, shape: shape, rank: rank)
         let alpha = scales.alpha(of: module.patternPath)
-        let isPerRow = Self.isPerRow(module.magnitude, shape, fit)
+        let isLyCORIS = adapter.dialect == .kohya
+        let isPerRow = Self.isPerRow(isLyCORIS ? module.magnitude : nil, shape, fit)
         // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
         return LowRankTerm(
             module: module.path, left: left, right: right, rank: rank, alpha: alpha,
@@ -367,7 +368,7 @@ struct Resolver {
                     rank: scales.rank(of: module.patternPath), alpha: alpha),
             view: view,
             magnitude: module.magnitude.map {
-                Magnitude(tensor: $0, isPerRow: isPerRow, epsilon: adapter.dialect == .kohya ? LyCORISKinds.epsilon : 0)
+                Magnitude(tensor: $0, isPerRow: isPerRow, epsilon: isLyCORIS ? LyCORISKinds.epsilon : 0)
             })
     }
 

@@ -94,6 +94,19 @@ import Testing
         #expect(factors.rank == 2 && distance(zip(factors.values, half.weight).map(+), all) < 1e-14)
     }
 
+    /// PEFT pads w1 of a `Conv1d` in front: the product is (b × a·d × c·k), read on as the weight's shape.
+    @Test func loKrOfConv1d() throws {
+        let config = #"{"peft_type":"LOKR","r":1,"alpha":1,"target_modules":["fc"]}"#
+        let parts: KindSample.Parts = [("lokr_w1", [2, 2], nil), ("lokr_w2", [3, 4, 3], nil)]
+        let sample = try KindSample([6, 8, 3], parts, config: config)
+        let expected = sample.weight.indices.map { at -> Double in
+            let (p, row, column) = (at / 48, at / 6 % 8, at % 6)
+            return sample.weight[at] + sample["lokr_w1"][row / 4 * 2 + column / 3]
+                * sample["lokr_w2"][p * 12 + row % 4 * 3 + column % 3]
+        }
+        #expect(distance(try sample.merged(rows: 2), expected) < 1e-14)
+    }
+
     /// A pair with a middle is a plain convolution pair.
     @Test func tuckerPair() throws {
         let parts: KindSample.Parts = [
@@ -147,6 +160,9 @@ import Testing
                 }
         }
         #expect(distance(try sample.merged(), expected) < 1e-14)
+        // Factors of a convolution are matrices.
+        let parts: KindSample.Parts = [("lora_A", [2, 12], nil), ("lora_B", [6, 2], nil), ("lora_E", [2, 1], nil)]
+        #expect(try KindSample([6, 3, 2, 2], parts, config: config).errors() == [])
     }
 
     // MARK: Magnitudes
