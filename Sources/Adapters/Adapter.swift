@@ -123,8 +123,8 @@ public final class Adapter: Sendable {
         var assembly = AdapterAssembly(config: config, file: source.path)
         if opened.isReadable {
             for (tensor, key) in zip(file.header.tensors, reading.tensors.map(\.key)) { assembly.add(tensor, key) }
-            assembly.finish(
-                hasMore: !reading.changes.isEmpty || !reading.additions.isEmpty || !reading.problems.isEmpty)
+            let hasMore = !reading.changes.isEmpty || !reading.additions.isEmpty || !reading.problems.isEmpty
+            assembly.finish(hasMore: hasMore)
         }
         modules = assembly.modules
         replacements = assembly.replacements

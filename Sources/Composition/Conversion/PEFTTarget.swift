@@ -11,6 +11,7 @@ struct PEFTTarget: ConvertTarget {
     ]
 
     func files(_ plan: ConvertPlan) throws -> ConvertedFiles {
+        try plan.requireOneComponent()
         var files = ConvertedFiles(name: "adapter_model.safetensors")
         let common = plan.request.folds ? Self.usual(plan.modules.map(\.scale), else: 1) : nil
         for module in plan.modules {
