@@ -56,7 +56,7 @@ let package = Package(
         .target(
             name: "Adapters",
             dependencies: [
-                "Archives", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
+                "Archives", "GGUF", "Tensors", "Safetensors", "StrictJSON", "Files", "Digests", "Problems",
             ],
             swiftSettings: strict),
         .target(
@@ -71,7 +71,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Composition",
-            dependencies: ["Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
+            dependencies: ["GGUF", "Adapters", "Archives", "Tensors", "Safetensors", "CKernels", "Files", "Problems"],
             swiftSettings: strict),
         .target(
             name: "Serving",
@@ -143,7 +143,8 @@ let package = Package(
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "Fixtures", "Safetensors", "adapter-combine", "adapter-convert", "adapter-extract", "adapter-inspect", "adapter-merge",
+                "Fixtures", "Safetensors", "adapter-combine", "adapter-convert", "adapter-extract", "adapter-inspect",
+                "adapter-merge",
                 "adapter-generate", "adapter-pack", "adapter-swap", "adapter-train", "adapter-unmerge",
                 "adapter-unpack", "adapter-verify",
                 "attach-example",
@@ -160,7 +161,9 @@ let package = Package(
         .testTarget(
             name: "AdaptersTests", dependencies: ["Fixtures", "Adapters", "Safetensors"],
             exclude: ["make_match_table.py", "match-table.json"]),
-        .testTarget(name: "CompositionTests", dependencies: ["Fixtures", "Composition"]),
+        .testTarget(
+            name: "CompositionTests",
+            dependencies: ["Fixtures", "Composition", "Adapters", "Files", "GGUF", "Problems"]),
         .testTarget(name: "ServingTests", dependencies: ["Fixtures", "Serving", "Merging", "CKernels"]),
         .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),
         .testTarget(name: "TokenizationTests", dependencies: ["Fixtures", "Tokenization", "Files"]),

@@ -188,8 +188,10 @@ def restore(merged, record, out):
             adapters.append((json.loads(config), tensors(file), about["weight"]))
     paths = [file["path"] for file in directory["files"]] + directory["directories"] + directory.get("linked", [])
     need(all(p not in ("", ".", "..") for path in paths for p in path.split("/")), "a path that leads out")
-    shards = sorted(merged.glob("*.safetensors")) if merged.is_dir() else [merged]
-    there = {name: t for shard in shards for name, t in tensors(shard.read_bytes()).items()}
+    nested = any("/" in file["path"] and file["tensors"] for file in directory["files"])  # a pipeline: COMPONENT.NAME
+    shards = sorted(merged.glob("*/*.safetensors" if nested else "*.safetensors")) if merged.is_dir() else [merged]
+    before = lambda path: f"{path.parent.name}." if nested else ""  # noqa: E731
+    there = {before(shard) + name: t for shard in shards for name, t in tensors(shard.read_bytes()).items()}
 
     def part(entry, dtype, name, shape, path):
         (reference, at, chunks), old, done = entry, None, []
@@ -219,7 +221,8 @@ def restore(merged, record, out):
         if file["tensors"]:
             names = header(made)[1].items()
             need(len(names) == len(file["tensors"]), "tensors that the header does not have")
-            made += b"".join(part(p, t["dtype"], n, t["shape"], path) for p, (n, t) in zip(file["tensors"], names))
+            start = before(Path(path))
+            made += b"".join(part(p, t["dtype"], start + n, t["shape"], path) for p, (n, t) in zip(file["tensors"], names))
         need(len(made) == file["size"], f"the size of {path}")
         target = out if directory["is_file"] else out / path
         target.parent.mkdir(parents=True, exist_ok=True)

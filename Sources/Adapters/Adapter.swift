@@ -79,6 +79,7 @@ public final class Adapter: Sendable {
     public let configPath: String
     /// The bytes of the config file, none where the dialect has no such file.
     public let configBytes: [UInt8]
+    private let location: AdapterLocation
     /// What lies beside it, where a directory or an archive was named.
     package let folder: (any Folder)?
     /// The archive that it is packed in, if it is.
@@ -106,12 +107,13 @@ public final class Adapter: Sendable {
         try self.init(AdapterLocation(directory: folder), path: folder.path)
     }
 
-    private init(_ location: AdapterLocation, path: String) throws(Problem) {
+    private init(_ location: AdapterLocation, path: String, base: Checkpoint? = nil) throws(Problem) {
         self.path = path
+        self.location = location
         folder = location.folder
         archive = location.archive
         source = location.source
-        let opened = try DialectReader(location).read()
+        let opened = try DialectReader(location, base: base).read()
         (file, storedTensors) = (opened.file, opened.storedTensors)
         let reading = opened.reading
         (dialect, reason, naming, notes) = (reading.dialect, reading.why, reading.naming, reading.notes)
@@ -140,6 +142,23 @@ public final class Adapter: Sendable {
                 ParameterAddition(module: $0.module, parameter: $0.parameter, tensor: find($0.tensor), scale: $0.scale)
             } : []
         problems = assembly.problems + reading.problems + config.problems
+    }
+
+    /// What libraries other than PEFT call an adapter's file in its directory, and PEFT's own name.
+    package static var fileNames: [String] { AdapterLocation.tensorNames }
+
+    /// Whether a file is an adapter of a dialect other than PEFT's, by its names.
+    package static func isForeignDialect(_ header: Header) -> Bool {
+        header.tensors.contains { tensor in
+            guard AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_") else { return false }
+            return DialectFinder.dialect(of: tensor.name).map { $0 != .peft } ?? false
+        }
+    }
+
+    /// The adapter in the names and the order of rows that `base` has, for dialects that have their own: GGUF, and MLX's
+    /// experts.
+    package func localized(for base: Checkpoint) throws(Problem) -> Adapter {
+        dialect == .gguf || dialect == .mlx ? try Adapter(location, path: path, base: base) : self
     }
 
     /// Whether module paths are written with `_` for `.`, so that they are ambiguous.

@@ -4,7 +4,7 @@ import Problems
 import Safetensors
 
 /// Finds the file of an adapter, and the config beside it.
-struct AdapterLocation {
+struct AdapterLocation: Sendable {
     static let tensorName = "adapter_model.safetensors"
     static let pickleName = "adapter_model.bin"
     static let configName = "adapter_config.json"
@@ -29,7 +29,7 @@ struct AdapterLocation {
         case nil:
             throw Problem(
                 .missing, "no-adapter", file: path, "does not exist",
-                hint: "name a directory that PEFT saved, or its adapter_model.safetensors")
+                hint: "name an adapter's directory, or its file")
         case .directory: try self.init(directory: Directory(path: path))
         default:
             if let archive = try Archive.openIfArchive(path: path) {
@@ -143,7 +143,7 @@ struct AdapterLocation {
             .missing, "no-adapter", file: directory.path, "holds no \(tensorName)",
             hint: isModel
                 ? "this looks like a model; the order is: BASE first, then the adapter"
-                : "name a directory that PEFT's save_pretrained wrote")
+                : "name an adapter's directory, or its file")
     }
 
     private static func configAbsent(_ path: String) -> Problem {

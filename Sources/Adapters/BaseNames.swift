@@ -61,6 +61,9 @@ struct BaseNames {
         return sharedHead.embedding.name
     }
 
+    /// Where a module is in a base that keeps it in parts, or as part of another.
+    func places(of path: String) -> [(weight: TensorInfo, rows: Range<Int>?)] { flattened?.places(of: path) ?? [] }
+
     /// The base's tensor of exactly this name, stored or shared.
     func exact(_ name: String) -> TensorInfo? { checkpoint.lookup(name)?.info ?? aliases[name] }
 
@@ -74,6 +77,10 @@ struct BaseNames {
         var candidates = byTail[tail] ?? []
         if candidates.isEmpty {
             candidates = RenamedParts.alternatives(to: String(tail)).flatMap { byTail[$0[...]] ?? [] }
+        }
+        // The components of a pipeline are models of their own, some of them with the same names.
+        if checkpoint.isPipeline, let component = PipelineNames.component(of: name, in: checkpoint) {
+            candidates.removeAll { !$0.name.hasPrefix(component) }
         }
         if tail.utf8.first.map(Self.isDigit) != true {
             // The end of a name says little where no number is in it: the pooler's `dense` is not the head's `dense`.

@@ -20,6 +20,8 @@ public struct BaseTraits: Sendable {
     let innerTypes: Set<String>
     /// How the architecture names head and embedding, if it is one of transformers' that can tie them.
     let tie: TiedArchitectures.Row?
+    /// Whether it is a pipeline or a component of diffusers all of whose linear layers are stored (out × in).
+    let isDiffusers: Bool
 
     /// Models whose projections are `Conv1D` (in × out) in transformers.
     private static let conv1D: Set<String> = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"]
@@ -50,7 +52,13 @@ public struct BaseTraits: Sendable {
         } else {
             architectures = []
         }
-        quantization = config?["quantization_config"]?.object ?? text?["quantization_config"]?.object
+        let parts = checkpoint.components.compactMap { $0.config?.object?["model_type"]?.string }
+        isDiffusers =
+            modelType == nil && (checkpoint.isPipeline || config?["_class_name"]?.string != nil)
+            && !parts.contains(where: Self.conv1D.contains)
+        // One quantised component decides for all of a pipeline.
+        let configs = [config, text] + checkpoint.components.map { $0.config?.object }
+        quantization = configs.lazy.compactMap { $0?["quantization_config"]?.object }.first
         if case .array(let items)? = quantization?["weight_block_size"], items.count == 2,
             let rows = items[0].number?.int, let columns = items[1].number?.int, rows > 0, columns > 0
         {
@@ -153,7 +161,9 @@ public struct BaseTraits: Sendable {
 
     var usesConv1D: Bool { modelType.map(Self.conv1D.contains) ?? false }
     /// Whether linear layers may be stored (in × out): not in transformers' models other than those.
-    var mayUseConv1D: Bool { modelType == nil || usesConv1D || !innerTypes.isDisjoint(with: Self.conv1D) }
+    var mayUseConv1D: Bool {
+        !isDiffusers && (modelType == nil || usesConv1D || !innerTypes.isDisjoint(with: Self.conv1D))
+    }
     var usesTransposedExperts: Bool { modelType.map(Self.transposedExperts.contains) ?? false }
 
     /// The method of an integer-quantised base, which cannot be merged into.

@@ -109,7 +109,8 @@ enum ConfigAudit {
                 + "if BASE is that changed base, say --allow base-changed")
     }
 
-    private static func isNeutral(_ value: JSONValue) -> Bool {
+    /// Whether a field says nothing.
+    static func isNeutral(_ value: JSONValue) -> Bool {
         switch value {
         case .null, .bool(false), .string(""): true
         case .array(let items): items.isEmpty

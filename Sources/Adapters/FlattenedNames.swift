@@ -40,6 +40,15 @@ struct FlattenedNames {
             if found != nil { hasParts = true }
             let inner = found.map { module.dropFirst($0.prefix.count) } ?? module
             byName["\(Self.flat(inner)).\(parameter)", default: []].append((found?.part ?? .any, entry.info))
+            // Versions of transformers differ in whether a text encoder's modules stand in a `text_model`.
+            let isText = [.text1, .text2, .any].contains(found?.part ?? .any)
+            if isText, inner.hasPrefix("text_model.") {
+                byName["\(Self.flat(inner.dropFirst(11))).\(parameter)", default: []].append(
+                    (found?.part ?? .any, entry.info))
+            } else if isText, inner.hasPrefix("encoder.layers.") {
+                byName["text_model_\(Self.flat(inner)).\(parameter)", default: []].append(
+                    (found?.part ?? .any, entry.info))
+            }
             // LyCORIS's names of a whole pipeline keep the component.
             if found != nil {
                 byName["\(Self.flat(module)).\(parameter)", default: []].append((.any, entry.info))
@@ -60,6 +69,24 @@ struct FlattenedNames {
         let fitting = candidates.filter(fits)
         if fitting.isEmpty { return .wrongShape(candidates) }
         return fitting.count == 1 ? .found(fitting[0]) : .ambiguous(fitting)
+    }
+
+    /// What a module is in the base where that is not one module of its own: several parts, in the order of their rows, or some
+    /// rows of a larger one.
+    func places(of path: String) -> [(weight: TensorInfo, rows: Range<Int>?)] {
+        guard let own = Self.adapterParts.first(where: { path.hasPrefix($0.prefix) }) else { return [] }
+        let rest = String(path.dropFirst(own.prefix.count))
+        for names in FusedNames.parts(of: rest) {
+            let found = names.map { matches("\(Self.flat($0[...])).weight", own.part) }
+            if found.allSatisfy({ $0.count == 1 }) { return found.map { ($0[0], nil) } }
+        }
+        guard let place = FusedNames.openCLIP(rest), let dot = place.parameter.lastIndex(of: ".") else { return [] }
+        let module = place.parameter[..<dot]
+        let found = matches("\(Self.flat(module)).\(place.parameter[place.parameter.index(after: dot)...])", own.part)
+        guard found.count == 1, found[0].shape.count == 2 else { return [] }
+        guard let third = place.third else { return [(found[0], nil)] }
+        let rows = found[0].shape[0] / 3
+        return found[0].shape[0] % 3 == 0 ? [(found[0], third * rows..<(third + 1) * rows)] : []
     }
 
     private func matches(_ name: String, _ part: Part) -> [TensorInfo] {

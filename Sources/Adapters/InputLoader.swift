@@ -51,11 +51,22 @@ public struct LoadedInputs: Sendable {
         if let opened { dropRepetitions(opened) }
     }
 
+    /// Reads adapters alone, for what needs no base.
+    public init(withoutBase operands: [AdapterOperand], allowed: Set<String> = []) {
+        base = nil
+        baseProblems = []
+        entries = operands.map { Self.load($0, base: nil, allowed: allowed) }
+    }
+
     /// Matches adapters that are open already with a base.
     public init(
         base: Checkpoint, adapters: [(adapter: Adapter, weight: Double)], allowed: Set<String> = []
     ) {
-        let resolved = adapters.map { ($0.adapter, $0.weight, Resolution(adapter: $0.adapter, base: base)) }
+        let resolved = adapters.map { item in
+            // What cannot be read with this base says so among its problems.
+            let own = (try? item.adapter.localized(for: base)) ?? item.adapter
+            return (own, item.weight, Resolution(adapter: own, base: base))
+        }
         self.init(base: base, resolved: resolved, allowed: allowed)
     }
 
@@ -122,7 +133,9 @@ public struct LoadedInputs: Sendable {
     private static func load(_ operand: AdapterOperand, base: Checkpoint?, allowed: Set<String>) -> Entry {
         do throws(Problem) {
             let adapter = try Adapter(path: operand.path)
-            return entry(operand, adapter, base.map { Resolution(adapter: adapter, base: $0) }, allowed)
+            guard let base else { return entry(operand, adapter, nil, allowed) }
+            let own = try adapter.localized(for: base)
+            return entry(operand, own, Resolution(adapter: own, base: base), allowed)
         } catch {
             return Entry(operand: operand, adapter: nil, resolution: nil, problems: [error])
         }

@@ -19,9 +19,14 @@ public enum OtherMethods {
         case "ROAD", "PSOFT", "OSF", "C3A", "UNILORA", "TINYLORA", "GRALORA", "DELORA", "MISS", "BONE", "HIRA", "GLORA",
             "FROD", "PEANUT", "DEFT", "ADAMSS", "BEFT":
             "its weights are no product B·A, and its own rule is not read here"
-        default: "this method is not known here"
+        default: unknown
         }
     }
+
+    private static let unknown = "this method is not known here"
+
+    /// Whether PEFT 0.21.2 has a method of this type.
+    static func isKnown(type: String) -> Bool { reason(type: type) != unknown }
 
     /// What can be done with what is not merged.
     package static let hint =

@@ -243,14 +243,14 @@ struct Resolver {
                 module, base: candidates[0], rank: rank, baseModel: adapter.config.baseModel)
             error("shape-mismatch", found.tensor, found.message, hint: found.hint)
         case .ambiguous(let candidates): ambiguous(module.down, candidates)
-        case .absent: placeAbsent(module)
+        case .absent: placeParts(module)
         }
     }
 
     /// An embedding whose vocabulary the adapter changes is measured by its new shape.
     private func shapeAfterReplacement(_ weight: TensorInfo) -> [Int] { updates[weight.name]?.shape ?? weight.shape }
 
-    private mutating func placeAbsent(_ module: AdapterModule) {
+    mutating func placeAbsent(_ module: AdapterModule) {
         if let shared = sharedHead, shared.isSharedFurther, traits.hasVocabulary(module.path) {
             return error(
                 "shared-embedding", module.down, SharedHead.refusal(shared.embedding.name), hint: SharedHead.refusalHint
@@ -358,8 +358,7 @@ struct Resolver {
         let rank = module.down.shape[0]
         let (view, left, right) = FactorBuilder.build(module, fit: fit, shape: shape, rank: rank)
         let alpha = scales.alpha(of: module.patternPath)
-        let isLyCORIS = adapter.dialect == .kohya
-        let isPerRow = Self.isPerRow(isLyCORIS ? module.magnitude : nil, shape, fit)
+        let isPerRow = isPerRow(module.magnitude, shape, fit)
         // PEFT takes the scale from the rank in the config; checkRank has seen to it that they agree.
         return LowRankTerm(
             module: module.path, left: left, right: right, rank: rank, alpha: alpha,
@@ -373,8 +372,14 @@ struct Resolver {
     }
 
     /// Where the outputs of a magnitude lie; LyCORIS's shape says it, (out, 1...) or (1, in...).
-    private static func isPerRow(_ magnitude: TensorInfo?, _ shape: [Int], _ fit: ModuleFit) -> Bool {
-        if let own = magnitude?.shape, own.count > 1, own[0] == 1, shape.first != 1, own[1] == shape[1] { return false }
+    private func isPerRow(_ magnitude: TensorInfo?, _ shape: [Int], _ fit: ModuleFit) -> Bool {
+        // mlx-lm's DoRA of an embedding has one magnitude for each word, PEFT's one for each dimension.
+        if adapter.dialect == .mlx { return fit != .columnsAreOutputs }
+        if adapter.dialect == .kohya, let own = magnitude?.shape, own.count > 1, own[0] == 1, shape.first != 1,
+            own[1] == shape[1]
+        {
+            return false
+        }
         return fit != .columnsAreOutputs && fit != .embedding
     }
 

@@ -83,4 +83,42 @@ extension Resolver {
         let trimmed = { (shape: [Int]) in Array(shape.prefix(2)) + shape.dropFirst(2).filter { $0 != 1 } }
         return a == b || (a.reduce(1, *) == b.reduce(1, *) && trimmed(a) == trimmed(b))
     }
+
+    /// A module that the base keeps in parts, or as some rows of another.
+    mutating func placeParts(_ module: AdapterModule) {
+        let places = names.places(of: module.path)
+        guard !places.isEmpty, module.up.shape.count >= 2, module.down.shape.count >= 2 else {
+            return placeAbsent(module)
+        }
+        let counts = places.map { $0.rows?.count ?? $0.weight.shape.first ?? 0 }
+        let inputs = module.down.shape.dropFirst().reduce(1, *)
+        let isFit = places.allSatisfy { $0.weight.shape.dropFirst().reduce(1, *) == inputs }
+        guard isFit, counts.reduce(0, +) == module.up.shape[0], module.up.shape[1] == module.down.shape[0] else {
+            let list = places.map { "'\($0.weight.name)' \($0.weight.shape)" }.joined(separator: ", ")
+            return error(
+                "shape-mismatch", module.up,
+                "shapes \(module.down.shape) and \(module.up.shape) do not fit \(list) together",
+                hint: "the adapter was trained on a different base")
+        }
+        guard module.magnitude == nil || places.count == 1 && places[0].rows == nil else {
+            return error(
+                "split-dora", module.up,
+                "is DoRA for a module that the base keeps in \(places.count) parts, or as part of another",
+                hint: "use a base in the layout that the adapter was trained on")
+        }
+        var row = 0
+        for (place, count) in zip(places, counts) {
+            defer { row += count }
+            let owner = place.rows.map { "\(place.weight.name) \($0)" } ?? place.weight.name
+            if let other = owners[owner] {
+                error("ambiguous-module", module.down, "goes to '\(owner)', which '\(other)' changes already")
+                continue
+            }
+            owners[owner] = module.path
+            var term = makeTerm(module, shape: place.weight.shape, fit: .rowsAreOutputs)
+            term.left.offset += row * term.left.rowStride
+            term.rowRange = place.rows
+            update(place.weight) { $0.terms.append(term) }
+        }
+    }
 }

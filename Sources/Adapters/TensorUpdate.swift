@@ -52,7 +52,7 @@ public struct LowRankTerm: Sendable, Equatable {
     /// The adapted module, as the adapter names it.
     public let module: String
     /// (rows × rank) for each batch.
-    public let left: Factor
+    public var left: Factor
     /// (rank × columns) for each batch.
     public let right: Factor
     /// The rank.
@@ -65,6 +65,8 @@ public struct LowRankTerm: Sendable, Equatable {
     public let view: MatrixView
     /// For DoRA.
     public let magnitude: Magnitude?
+    /// The rows of the view that it changes, if not all: then row 0 of `left` is the first of these.
+    public var rowRange: Range<Int>?
 }
 
 /// Everything that one adapter does to one tensor of the base.

@@ -207,6 +207,13 @@ public final class StagedOutput: Sendable {
         try file.finish()
     }
 
+    /// The same at a path of several parts in a directory output.
+    public func write(path: String, _ bytes: [UInt8]) throws(Problem) {
+        let file = try create(path: path, size: bytes.count)
+        try file.write(bytes, at: 0)
+        try file.finish()
+    }
+
     /// Gives the output its name; every file must be finished before.
     ///
     /// - Parameter syncsAll: whether files were finished without waiting for the disk, since there are many: then the

@@ -55,14 +55,14 @@ final class FactorStore: Sendable {
 final class PreparedFactors: Sendable {
     /// The ranks of all terms together.
     let rank: Int
-    private let left: [(values: FactorValues, factor: Factor, rank: Int, scale: Double)]
+    private let left: [(values: FactorValues, factor: Factor, rank: Int, scale: Double, range: Range<Int>?)]
     private let right: [(values: FactorValues, factor: Factor, rank: Int)]
 
     init(_ terms: [(input: Int, weight: Double, term: LowRankTerm)], store: FactorStore) throws(Problem) {
         rank = terms.reduce(0) { $0 + $1.term.rank }
         left = try terms.map { (entry) throws(Problem) in
             let values = try store.values(input: entry.input, entry.term.left.tensor)
-            return (values, entry.term.left, entry.term.rank, entry.weight * entry.term.scale)
+            return (values, entry.term.left, entry.term.rank, entry.weight * entry.term.scale, entry.term.rowRange)
         }
         right = try terms.map { (entry) throws(Problem) in
             (try store.values(input: entry.input, entry.term.right.tensor), entry.term.right, entry.term.rank)
@@ -117,6 +117,11 @@ final class PreparedFactors: Sendable {
         var column = 0
         for part in left {
             let start = part.factor.offset + batch * part.factor.batchStride
+            if let range = part.range {
+                gather(part, range, rows, column, into: &result)
+                column += part.rank
+                continue
+            }
             let shape = (rows: rows, columns: part.rank, target: column, width: rank)
             let strides = (start: start, row: part.factor.rowStride, column: part.factor.columnStride)
             switch part.values {
@@ -124,6 +129,30 @@ final class PreparedFactors: Sendable {
             case .double(let values): Self.gather(values, strides, shape, part.scale, into: &result)
             }
             column += part.rank
+        }
+    }
+
+    /// Rows of a factor that only some rows of the weight have, and zeros for the others.
+    private func gather(
+        _ part: (values: FactorValues, factor: Factor, rank: Int, scale: Double, range: Range<Int>?),
+        _ range: Range<Int>,
+        _ rows: Range<Int>, _ column: Int, into result: inout [Double]
+    ) {
+        for (at, row) in rows.enumerated() {
+            for k in 0..<part.rank {
+                guard range.contains(row) else {
+                    result[at * rank + column + k] = 0
+                    continue
+                }
+                let from =
+                    part.factor.offset + (row - range.lowerBound) * part.factor.rowStride + k * part.factor.columnStride
+                let value: Double =
+                    switch part.values {
+                    case .float(let values): Double(values[from])
+                    case .double(let values): values[from]
+                    }
+                result[at * rank + column + k] = part.scale * value
+            }
         }
     }
 

@@ -130,7 +130,9 @@ public final class Merger: Sendable {
         if plan.options.digests { for at in plan.base.shards.indices { made.items.append(.hashBase(at)) } }
         let common = made.items.count
         for (at, shard) in shards.enumerated() {
-            made.files.append(try output.create(shard.name, size: shard.size))
+            made.files.append(
+                try shard.component == nil
+                    ? output.create(shard.name, size: shard.size) : output.create(path: shard.name, size: shard.size))
             let before = made.items.count
             list(shard, at, into: &made)
             made.left.append(common + made.items.count - before)
@@ -319,12 +321,8 @@ public final class Merger: Sendable {
     private func finishFile(_ at: Int) throws(Problem) {
         let (file, digests) = state.withLock { ($0.files[at], $0.digests) }
         let shard = shards[at]
-        let own = plan.base.shards.first { $0.name == shard.name } ?? plan.base.shards.first
-        let metadata = plan.provenance.metadata(over: own?.file.header.metadata, digests: digests)
         if shard.whole == nil {
-            let header = try Header.layout(
-                shard.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: metadata, order: .asGiven)
-            let bytes = header.encoded()
+            let bytes = try plan.header(of: shard, digests: digests).encoded()
             guard bytes.count == shard.header.dataStart else {
                 throw Problem(.internalFault, "header-size", file: file.path, "the header changed its size")
             }

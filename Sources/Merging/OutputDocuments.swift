@@ -5,12 +5,30 @@ import Problems
 import Safetensors
 import StrictJSON
 
+/// A file of the output that is no file of merged weights.
+struct OutputDocument {
+    enum Content {
+        case bytes([UInt8])
+        /// A file that is copied as it is, however large.
+        case source(any ByteSource)
+    }
+
+    /// Its path: a name, or `COMPONENT/NAME` in a pipeline.
+    let name: String
+    let content: Content
+
+    /// Whether loaders find the weights by it.
+    var isIndex: Bool { name.contains(".safetensors.") && name.hasSuffix(".json") }
+}
+
 /// The small files of a merged checkpoint: index, config, tokenizer and what else lies beside the base's weights.
 struct OutputDocuments {
     /// Larger files are no configuration or vocabulary.
     static let largest = 256 << 20
 
     let plan: MergePlan
+    /// The component of a pipeline whose files these are.
+    var component: Checkpoint.Component?
 
     /// Names of files that hold weights in some other form; they would contradict the merged ones.
     private static let weightSuffixes = [
@@ -20,12 +38,55 @@ struct OutputDocuments {
     ]
 
     /// All small files, by name, and what the user should know of them.
-    func files() throws(Problem) -> (files: [(name: String, bytes: [UInt8])], notes: [Problem]) {
+    func files() throws(Problem) -> (files: [OutputDocument], notes: [Problem]) {
+        guard let directory = plan.base.directory else { return ([], loneFile) }
+        var (result, notes) = try files(in: directory)
+        guard plan.base.isPipeline else {
+            notes += try adoptTokenizer(&result)
+            return (Self.documents(result, ""), notes)
+        }
+        var documents = Self.documents(result, "")
+        for entry in try directory.entries() where entry.kind == .directory && !entry.name.hasPrefix(".") {
+            let folder = try directory.folder(entry.name)
+            guard let component = plan.base.components.first(where: { $0.name == entry.name }) else {
+                documents += try Self.copies(of: folder, entry.name, &notes)
+                continue
+            }
+            let (own, found) = try OutputDocuments(plan: plan, component: component).files(in: folder)
+            documents += Self.documents(own, entry.name + "/")
+            notes += found
+        }
+        return (documents, notes)
+    }
+
+    private static func documents(_ files: [String: [UInt8]], _ prefix: String) -> [OutputDocument] {
+        files.sorted { $0.key < $1.key }.map { OutputDocument(name: prefix + $0.key, content: .bytes($0.value)) }
+    }
+
+    /// The files of a directory of a pipeline that no adapter can touch, such as a tokenizer or a scheduler.
+    private static func copies(
+        of folder: any Folder, _ name: String, _ notes: inout [Problem]
+    ) throws(Problem) -> [OutputDocument] {
+        var result: [OutputDocument] = []
+        for entry in try folder.entries() {
+            if entry.kind == .file {
+                let source = try folder.source(entry.name)
+                result.append(OutputDocument(name: "\(name)/\(entry.name)", content: .source(source)))
+            } else {
+                notes.append(skipped(entry, folder))
+            }
+        }
+        return result
+    }
+
+    /// The small files of the base's directory, or of a component's.
+    private func files(in directory: any Folder) throws(Problem) -> (files: [String: [UInt8]], notes: [Problem]) {
         var result: [String: [UInt8]] = [:]
         var notes: [Problem] = []
-        guard let directory = plan.base.directory else { return ([], loneFile) }
         for entry in try directory.entries() {
-            if Self.weightSuffixes.contains(where: { entry.name.hasSuffix($0) }) {
+            if Self.weightSuffixes.contains(where: { entry.name.hasSuffix($0) })
+                || WeightNames(indexOfVariant: entry.name) != nil
+            {
                 if !Self.isOurs(entry.name) { notes.append(otherWeights(entry, directory)) }
                 continue
             }
@@ -35,20 +96,27 @@ struct OutputDocuments {
                 notes.append(ofAnotherAdapter(directory))
                 continue
             }
+            if isDirectoryOfPipeline(entry) { continue }
             guard entry.kind == .file, entry.size <= Self.largest else {
-                notes.append(skipped(entry, directory))
+                notes.append(Self.skipped(entry, directory))
                 continue
             }
             result[entry.name] = try directory.source(entry.name).readAll(limit: Self.largest)
         }
+        // The config of a pipeline names classes only.
+        guard !plan.base.isPipeline || component != nil else { return (result, notes) }
         if let config = result["config.json"] { result["config.json"] = try self.config(config) }
-        notes += try adoptTokenizer(&result)
-        if plan.hasIndex { result["model.safetensors.index.json"] = try index() }
-        return (result.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, notes)
+        if plan.hasIndex(component) { result[plan.base.weightNames(of: component).index] = try index(directory) }
+        return (result, notes)
+    }
+
+    private func isDirectoryOfPipeline(_ entry: DirectoryEntry) -> Bool {
+        plan.base.isPipeline && component == nil && entry.kind == .directory && !entry.name.hasPrefix(".")
     }
 
     private static func isOurs(_ name: String) -> Bool {
         [".safetensors", ".safetensors.index.json", ".partial"].contains { name.hasSuffix($0) }
+            || WeightNames(indexOfVariant: name) != nil
     }
 
     private func otherWeights(_ entry: DirectoryEntry, _ directory: any Folder) -> Problem {
@@ -75,7 +143,7 @@ struct OutputDocuments {
         ]
     }
 
-    private func skipped(_ entry: DirectoryEntry, _ directory: any Folder) -> Problem {
+    private static func skipped(_ entry: DirectoryEntry, _ directory: any Folder) -> Problem {
         Problem(
             .note, .incompatible, "not-copied", file: directory.path(of: entry.name),
             entry.kind == .directory ? "is a directory and was not copied" : "was not copied",
@@ -119,14 +187,17 @@ struct OutputDocuments {
         if config[key] != nil || (always && !nested) { config[key] = value }
     }
 
+    /// The tensors of the component, or of the model.
+    private var tensors: [PlannedTensor] { plan.shards(of: component).flatMap(\.tensors) }
+
     /// Whether 8-bit weights of the base are stored in another type.
     private var isDequantized: Bool {
-        plan.shards.flatMap(\.tensors).contains { $0.source.info.dtype.bits == 8 && $0.dtype.bits > 8 }
+        tensors.contains { $0.source.info.dtype.bits == 8 && $0.dtype.bits > 8 }
     }
 
     /// A new head of a classifier needs its number of labels in the config, and the class that has it.
     private func addLabels(_ config: inout JSONObject) {
-        let head = plan.shards.flatMap(\.tensors).first { tensor in
+        let head = tensors.first { tensor in
             guard tensor.shape.count == 2, tensor.name.hasSuffix(".weight") else { return false }
             guard BaseTraits.isClassifier(String(tensor.name.dropLast(".weight".utf8.count))) else { return false }
             return plan.base.lookup(tensor.name)?.info.shape != tensor.shape
@@ -163,7 +234,7 @@ struct OutputDocuments {
 
     /// The new number of rows, if an adapter resized the vocabulary.
     private var vocabulary: Int? {
-        for tensor in plan.shards.flatMap(\.tensors) {
+        for tensor in tensors {
             guard let place = plan.base.lookup(tensor.name), place.info.shape != tensor.shape else { continue }
             let module = ParameterName.module(of: tensor.name)
             if BaseTraits.isClassifier(module) { continue }
@@ -195,18 +266,22 @@ struct OutputDocuments {
     // MARK: Index
 
     /// The base's index as it is where it still holds, else a new one in the form that transformers writes.
-    private func index() throws(Problem) -> [UInt8] {
-        let places = plan.shards.flatMap { shard in shard.tensors.map { (tensor: $0.name, file: shard.name) } }
-        if let index = plan.base.index, index.totalSize == plan.dataSize, index.weightMap.count == places.count,
-            plan.keepsShards, let directory = plan.base.directory,
-            places.allSatisfy({ plan.base.lookup($0.tensor) != nil })
+    private func index(_ directory: any Folder) throws(Problem) -> [UInt8] {
+        let prefix = component.map { $0.name.utf8.count + 1 } ?? 0
+        let own = { (name: String) in String(Substring(name.utf8.dropFirst(prefix))) }
+        let shards = plan.shards(of: component)
+        let places = shards.flatMap { shard in shard.tensors.map { (tensor: own($0.name), file: own(shard.name)) } }
+        let size = shards.reduce(0) { $0 + $1.header.dataLength }
+        let index = component.map(\.index) ?? plan.base.index
+        if let index, index.totalSize == size, index.weightMap.count == places.count, plan.keepsFiles(component),
+            tensors.allSatisfy({ plan.base.lookup($0.name) != nil })
         {
             return try directory.source(index.name).readAll(limit: Self.largest)
         }
-        var metadata = plan.base.index?.metadata ?? JSONObject([])
-        metadata["total_size"] = .number(JSONNumber(text: String(plan.dataSize)))
+        var metadata = index?.metadata ?? JSONObject([])
+        metadata["total_size"] = .number(JSONNumber(text: String(size)))
         if metadata["total_parameters"] != nil {
-            let count = plan.shards.flatMap(\.tensors).reduce(0) { $0 + $1.shape.reduce(1, *) }
+            let count = tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
             metadata["total_parameters"] = .number(JSONNumber(text: String(count)))
         }
         return ShardIndex.encoded(metadata: metadata, places: places)
@@ -227,12 +302,18 @@ extension Merger {
         of plan: MergePlan, to output: StagedOutput, digests: [(name: String, digest: String)]
     ) throws(Problem) -> [Problem] {
         let (files, notes) = try OutputDocuments(plan: plan).files()
-        let isIndex = { (name: String) in name.hasSuffix(".index.json") }
-        let ordered = files.filter { !isIndex($0.name) } + files.filter { isIndex($0.name) }
         var lines = digests
-        for file in ordered {
-            try output.write(file.name, file.bytes)
-            if !digests.isEmpty { lines.append((file.name, SHA256.hex(file.bytes))) }
+        for file in files.filter({ !$0.isIndex }) + files.filter(\.isIndex) {
+            switch file.content {
+            case .bytes(let bytes):
+                try output.write(path: file.name, bytes)
+                if !digests.isEmpty { lines.append((file.name, SHA256.hex(bytes))) }
+            case .source(let source):
+                let copy = try output.create(path: file.name, size: source.size)
+                try copy.copy(from: source, at: 0, count: source.size, to: 0)
+                try copy.finish()
+                if !digests.isEmpty { lines.append((file.name, try SHA256.hex(of: source))) }
+            }
         }
         if !lines.isEmpty {
             let text = lines.sorted { $0.name < $1.name }.map { manifestLine(digest: $0.digest, name: $0.name) }

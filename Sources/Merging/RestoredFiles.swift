@@ -79,6 +79,12 @@ public final class RestoredFile: ByteSource {
     /// Its header.
     var header: Header? { own.header }
 
+    /// What stands before the names of its tensors where it is a file of a pipeline's component.
+    private var prefix: String {
+        let parts = name.split(separator: "/")
+        return parts.count > 1 ? parts.dropLast().joined(separator: "/") + "." : ""
+    }
+
     /// Chunks of tensor number `tensor`, or of the header or the whole file for -1.
     func place(_ tensor: Int, _ chunk: Int) -> RestoredPlace {
         let (base, info) = (own.base, tensor < 0 ? nil : own.header?.tensors[tensor])
@@ -86,7 +92,8 @@ public final class RestoredFile: ByteSource {
         let before = part.chunks[..<chunk]
         let name = name
         return RestoredPlace(
-            part: part, chunk: part.chunks[chunk], path: path, name: info?.name, dtype: info?.dtype ?? .u8,
+            part: part, chunk: part.chunks[chunk], path: path, name: info.map { prefix + $0.name },
+            dtype: info?.dtype ?? .u8,
             offset: before.reduce(0) { $0 + $1.size }, stream: before.reduce(part.start) { $0 + $1.stream },
             other: { () throws(Problem) in
                 var parts = name.split(separator: "/").map(String.init)

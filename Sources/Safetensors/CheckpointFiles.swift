@@ -32,7 +32,9 @@ struct CheckpointFiles {
     }
 
     /// Takes what the directory holds, or what the index named `named` there says.
-    init(directory: any Folder, index named: String? = nil) throws(Problem) {
+    ///
+    /// - Parameter isComponent: whether it is a part of a pipeline, where variants of weights are nothing odd.
+    init(directory: any Folder, index named: String? = nil, isComponent: Bool = false) throws(Problem) {
         path = directory.path
         self.directory = directory
         let listing = DirectoryListing(try directory.entries(), index: named)
@@ -48,7 +50,7 @@ struct CheckpointFiles {
         } else {
             open(try listing.onlyWeights(in: directory), directory)
         }
-        warnOrphans(listing)
+        warnOrphans(listing, isComponent)
         otherFiles = listing.otherFiles.filter { $0 != index?.name }
     }
 
@@ -128,9 +130,16 @@ struct CheckpointFiles {
                 + "not opened", hint: "do not trust this index: download it again from its origin")
     }
 
-    private mutating func warnOrphans(_ listing: DirectoryListing) {
+    private mutating func warnOrphans(_ listing: DirectoryListing, _ isComponent: Bool) {
         let named = Set((index?.shards.map(\.name) ?? []) + shards.map(\.name)).union(refused)
         for name in listing.weights where !named.contains(name) && !name.hasPrefix("adapter_") {
+            if let other = WeightNames(name), other.variant != nil, isComponent || other.stem == WeightNames.diffusers {
+                problems.append(
+                    Problem(
+                        .note, .malformed, "other-variant", file: path,
+                        "holds '\(name)' as well, another variant of the weights, which is ignored"))
+                continue
+            }
             warn(
                 "orphan-file", "holds '\(name)', which does not belong to the model, so it is ignored",
                 hint: "some loaders read it all the same: move it elsewhere")

@@ -23,7 +23,12 @@ struct DirectoryListing {
         }
         let indexes = names.filter { $0.hasSuffix(Self.suffix + ".index.json") }
         let usual = CheckpointFiles.indexName
-        indexName = index ?? (indexes.contains(usual) ? usual : indexes.count == 1 ? indexes[0] : nil)
+        let variants = indexes.isEmpty ? names.filter { WeightNames(indexOfVariant: $0) != nil } : []
+        let single = [usual, WeightNames(stem: WeightNames.diffusers, variant: nil).index].first(
+            where: indexes.contains)
+        let isPlain = weights.contains { WeightNames($0)?.variant == nil }
+        let lone = indexes.count == 1 ? indexes[0] : variants.count == 1 && !isPlain ? variants[0] : nil
+        indexName = index ?? single ?? lone
     }
 
     /// The only file of weights of a directory without an index, or why there is none.
@@ -34,6 +39,9 @@ struct DirectoryListing {
                 .missing, "no-model", file: directory.path, "is an adapter, but a model was needed",
                 hint: "BASE comes first, then the adapters")
         }
+        // Of a model and its variants, as diffusers has them, the model itself counts.
+        let plain = WeightNames.diffusers + Self.suffix
+        if weights.contains(plain) { return plain }
         let totals = weights.compactMap(Self.total)
         if let total = totals.max(), weights.count > 1 || total > 1 {
             throw Problem(

@@ -34,6 +34,19 @@ public struct Header: Sendable {
     /// The tensor of that name, compared byte by byte.
     public subscript(name: String) -> TensorInfo? { names.place(of: name, in: tensors).map { tensors[$0] } }
 
+    /// The same header with `prefix` before all names; lengths stay those of the file.
+    package func prefixed(_ prefix: String) -> Header {
+        var table = NameTable()
+        var renamed: [TensorInfo] = []
+        renamed.reserveCapacity(tensors.count)
+        for info in tensors {
+            let named = info.prefixed(prefix)
+            table.insert(renamed.count, NameTable.hash(named.name))
+            renamed.append(named)
+        }
+        return Header(tensors: renamed, metadata: metadata, headerLength: headerLength, names: table)
+    }
+
     /// The metadata of that key.
     public func metadataValue(_ key: String) -> String? { metadata?.first { $0.key.hasSameBytes(as: key) }?.value }
 }

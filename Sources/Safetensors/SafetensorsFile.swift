@@ -19,6 +19,12 @@ public final class SafetensorsFile: Sendable {
         header = try Header.read(from: file)
     }
 
+    /// The same file with `prefix` before the names of its tensors.
+    init(_ other: SafetensorsFile, prefix: String) {
+        file = other.file
+        header = other.header.prefixed(prefix)
+    }
+
     /// All bytes of a tensor.
     public func read(_ tensor: TensorInfo) throws(Problem) -> [UInt8] {
         try file.read(at: header.dataStart + tensor.begin, count: tensor.byteCount)

@@ -7,6 +7,13 @@ public enum ShardSplit {
     ///   - limit: the most bytes of tensors in a file.
     /// - Returns: the files with the names that transformers gives them, and which tensors are in each; at least one.
     public static func files(sizes: [Int], limit: Int) -> [(name: String, tensors: Range<Int>)] {
+        files(sizes: sizes, limit: limit, names: .usual)
+    }
+
+    /// The same with names of another stem, or of a variant.
+    package static func files(
+        sizes: [Int], limit: Int, names: WeightNames
+    ) -> [(name: String, tensors: Range<Int>)] {
         var starts = [0]
         var filled = 0
         for (at, size) in sizes.enumerated() {
@@ -16,10 +23,10 @@ public enum ShardSplit {
             }
             filled += size
         }
-        if starts.count == 1 { return [("model.safetensors", 0..<sizes.count)] }
+        if starts.count == 1 { return [("\(names.start).safetensors", 0..<sizes.count)] }
         let ends = starts.dropFirst() + [sizes.count]
         return zip(starts, ends).enumerated().map { at, ends in
-            ("model-\(padded(at + 1))-of-\(padded(starts.count)).safetensors", ends.0..<ends.1)
+            ("\(names.start)-\(padded(at + 1))-of-\(padded(starts.count)).safetensors", ends.0..<ends.1)
         }
     }
 

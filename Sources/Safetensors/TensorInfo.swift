@@ -20,6 +20,11 @@ public struct TensorInfo: Sendable, Equatable {
         self.end = end
     }
 
+    /// The same tensor with `prefix` before its name.
+    func prefixed(_ prefix: String) -> TensorInfo {
+        TensorInfo(name: prefix + name, dtype: dtype, shape: shape, begin: begin, end: end)
+    }
+
     /// Bytes of data.
     public var byteCount: Int { end - begin }
     /// Elements: the product of the sizes.

@@ -18,7 +18,7 @@ enum ConvertTool {
                 + "function in another. Factors are copied byte for byte where nothing has to change. Where the target has no field "
                 + "for a scale (rsLoRA, rank_pattern and alpha_pattern in MLX and GGUF), it becomes part of B, in float32.",
             "What the target cannot say (DoRA in GGUF, biases in MLX, ...) is refused by name. --allow-lossy leaves it out instead, "
-                + "and says what was lost. LoHa, LoKr and full differences become pairs of factors: exactly, or with --rank, "
+                + "and says what was lost. LoHa, LoKr and VeRA become pairs of factors: exactly, or with --rank, "
                 + "--energy or --ratio and --allow-lossy as the best approximation, with its error.",
             "Before OUT appears it is read back, and what each module does is compared with the source.",
             "OUT is a file if its name ends in .safetensors or .gguf, else a directory. PEFT and MLX need a directory, for their "
@@ -35,12 +35,15 @@ enum ConvertTool {
             Option(
                 "component", value: "NAME",
                 help: "The part of a pipeline that the adapter is for: unet, transformer, text_encoder, ..."),
-            Option("fold", help: "Leave one rank scale and no patterns: with --to peft, make rsLoRA and patterns part of B."),
+            Option(
+                "fold",
+                help: "Leave one rank scale and no patterns: with --to peft, make rsLoRA and patterns part of B."),
             Option("allow-lossy", help: "Leave out what the target cannot say, and approximate; the loss is reported."),
         ] + Option.truncation.filter { $0.name != "per-module" } + [
             Option(
                 "dtype", value: "TYPE",
-                help: "Store the factors in this type; a narrower one needs --allow-lossy. Without it, nothing is rounded.",
+                help:
+                    "Store the factors in this type; a narrower one needs --allow-lossy. Without it, nothing is rounded.",
                 choices: DType.words, group: "What is kept"),
             Option(
                 "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
@@ -152,7 +155,8 @@ struct ConvertSummary {
             "modules": .array(result.modules.map { ["path": .string($0.path), "distance": .double($0.distance)] }),
             "copied": .int(result.copied), "folded": .int(result.folded), "distance": .double(result.largestDistance),
             "approximated": OutcomeTable(plan.outcomes).json,
-            "dropped": .array(plan.dropped.map(JSON.string)), "warnings": .array(plan.remarks.map(\.json)),
+            "dropped": .array(
+                plan.dropped.map { ["what": .string($0.what), "path": .string($0.path), "loss": .double($0.relative)] }), "warnings": .array(plan.remarks.map(\.json)),
         ]
     }
 }

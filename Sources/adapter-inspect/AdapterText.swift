@@ -10,7 +10,8 @@ extension AdapterFacts {
     func lines(path: String, more: [String]) -> [String] {
         let config = adapter.config
         let with = extras.isEmpty ? "" : " with " + extras.joined(separator: ", ")
-        var sheet = FactSheet(title: escaped("\(path): \(method) adapter\(with)"))
+        let dialect = adapter.dialect == .peft ? "" : " (\(adapter.dialect.rawValue))"
+        var sheet = FactSheet(title: escaped("\(path): \(method) adapter\(dialect)\(with)"))
         sheet.add("base", config.baseModel.map { $0 + (config.revision.map { " at revision \($0)" } ?? "") })
         if !modules.isEmpty {
             sheet.add("rank", Self.spread(ranks) { String($0) })
@@ -20,16 +21,20 @@ extension AdapterFacts {
             let more = targets.entries.count > 12 ? ["and \(targets.entries.count - 12) more"] : []
             sheet.add("modules", "\(Humane.count(modules.count)): \((names + more).joined(separator: ", "))")
         }
+        sheet.add("other kinds", changesText)
         sheet.add("layers", layers.text)
-        let tensors = adapter.file.header.tensors
+        let tensors = adapter.storedTensors
         sheet.add(
             "parameters",
             "\(Humane.count(adapter.parameterCount)) in \(Humane.count(tensors.count)) "
                 + (tensors.count == 1 ? "tensor, " : "tensors, ") + dtypes.text)
         sheet.add("task", config.taskType)
         let own = adapter.file.header.metadataValue("adapterkit.version").map { "AdapterKit " + $0 }
-        sheet.add("saved by", own ?? "PEFT" + (config.version.map { " " + $0 } ?? ""))
-        sheet.add("file", adapter.file.path)
+        let library = adapter.dialect == .peft ? "PEFT" + (config.version.map { " " + $0 } ?? "") : nil
+        sheet.add("saved by", own ?? library)
+        for note in adapter.notes { sheet.add(note.label, note.text) }
+        if adapter.dialect != .peft { sheet.add("known by", reason) }
+        sheet.add("file", adapter.source.path)
         let facts = sheet.lines
         sheet = FactSheet(title: "")
         for obstacle in obstacles.reduced { sheet.add("merge", "cannot be merged: \(obstacle)") }
@@ -52,9 +57,13 @@ extension AdapterFacts {
     /// The members of `--json`, without lists and problems.
     var members: [(String, JSON)] {
         let config = adapter.config
-        let tensors = adapter.file.header.tensors
+        let tensors = adapter.storedTensors
+        let files =
+            adapter.configPath == adapter.source.path
+            ? [adapter.source.path] : [adapter.source.path, adapter.configPath]
         return [
-            ("type", "adapter"), ("method", .string(method)), ("peft_type", .string(config.type)), ("dialect", "PEFT"),
+            ("type", "adapter"), ("method", .string(method)), ("peft_type", .string(config.type)),
+            ("dialect", .string(adapter.dialect.rawValue)),
             ("why", .string(reason)), ("mergeable", .bool(isMergeable)),
             ("obstacles", .array(obstacles.map(\.json))),
             ("base", ["name": .optional(config.baseModel), "revision": .optional(config.revision)]),
@@ -71,14 +80,35 @@ extension AdapterFacts {
                 .array(adapter.tokenRows.map { ["module": .string($0.module), "rows": .array($0.rows.map(JSON.int))] })
             ),
             ("task_type", .optional(config.taskType)), ("peft_version", .optional(config.version)),
-            ("files", .array([.string(adapter.file.path), .string(adapter.configPath)])),
+            ("changes", .array(adapter.changes.map(\.json))),
+            ("notes", .object(adapter.notes.map { ($0.label, .string($0.text)) })),
+            ("additions", .array(adapter.additions.map { .string("\($0.module).\($0.parameter)") })),
+            ("files", .array(files.map(JSON.string))),
         ]
+    }
+
+    /// How many modules other kinds change, with their ranks.
+    private var changesText: String? {
+        let kinds = Tally(
+            adapter.changes.map { change in change.rank.map { "\(change.method) rank \($0)" } ?? change.method })
+        let parts = kinds.entries.prefix(6).map { "\($0.value) ×\($0.count)" }
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 
     private var isMergeable: Bool { obstacles.isEmpty && !ProblemList(problems).hasErrors }
 
     private static func json<V>(_ tally: Tally<V>, _ value: (V) -> JSON) -> JSON {
         .array(tally.entries.map { ["value": value($0.value), "modules": .int($0.count)] })
+    }
+}
+
+extension ModuleChange {
+    /// For `--json`.
+    fileprivate var json: JSON {
+        [
+            "path": .string(path), "parameter": .string(parameter), "method": .string(method), "rank": .optional(rank),
+            "alpha": .optional(alpha), "scale": .optional(scale), "tensors": .array(tensors.map { .string($0.name) }),
+        ]
     }
 }
 

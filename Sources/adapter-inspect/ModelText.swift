@@ -18,9 +18,16 @@ extension CheckpointFacts {
         sheet.add("tensors", Humane.count(tensors.count))
         sheet.add("parameters", Humane.count(elementCount))
         sheet.add("size", dtypes.text)
-        sheet.add("layers", layers.text)
+        for part in components {
+            sheet.add(
+                part.name,
+                [part.className, Humane.count(part.tensors, "tensor"), "\(Humane.count(part.elements)) parameters"]
+                    .compactMap { $0 }.joined(separator: ", ") + ", " + part.dtypes.text)
+        }
+        if !checkpoint.isPipeline { sheet.add("layers", layers.text) }
         if isModel {
-            sheet.add("vocabulary", embedding.map { "\(Humane.count($0.shape[0])) × \(Humane.count($0.shape[1]))" })
+            let own = checkpoint.isPipeline ? nil : embedding
+            sheet.add("vocabulary", own.map { "\(Humane.count($0.shape[0])) × \(Humane.count($0.shape[1]))" })
             sheet.add("output head", headText)
             sheet.add("quantised", quantization)
         } else if let dialect = adapterDialect {
@@ -46,6 +53,7 @@ extension CheckpointFacts {
             let what = checkpoint.shards.count == 1 ? "safetensors file" : "safetensors files"
             return what + (tensors.isEmpty ? " without tensors" : "")
         }
+        if checkpoint.isPipeline { return (pipelineClass.map { "\($0), a " } ?? "") + "pipeline" }
         return (partOf.map { "one of \($0) files of a " } ?? "") + (traits.modelType.map { "\($0) " } ?? "") + "model"
     }
 
@@ -59,7 +67,7 @@ extension CheckpointFacts {
 
     /// Whether there is an output head of its own; `nil` where the question makes no sense.
     private var headText: String? {
-        guard embedding != nil, partOf == nil else { return nil }
+        guard embedding != nil, partOf == nil, !checkpoint.isPipeline else { return nil }
         if traits.isTied {
             return "tied to the embedding" + (head.map { ", yet stored (\($0.name))" } ?? "")
         }
@@ -72,7 +80,8 @@ extension CheckpointFacts {
     /// The members of `--json`, without lists and problems.
     var members: [(String, JSON)] {
         [
-            ("type", isModel ? "model" : "tensors"), ("model_type", .optional(traits.modelType)),
+            ("type", checkpoint.isPipeline ? "pipeline" : isModel ? "model" : "tensors"),
+            ("model_type", .optional(traits.modelType)),
             ("architectures", .array(traits.architectures.map(JSON.string))), ("name", .optional(traits.name)),
             ("files", .array(checkpoint.shards.map { .string($0.file.path) })),
             ("index", .optional(checkpoint.index?.name)), ("tensor_count", .int(tensors.count)),
@@ -87,7 +96,20 @@ extension CheckpointFacts {
             ("head", .optional(head?.name)), ("tied", isModel ? .bool(traits.isTied) : .null),
             ("quantization", .optional(quantization)), ("adapter_dialect", .optional(adapterDialect)),
             ("metadata", .object(metadata.map { ($0.key, .string($0.value)) })), ("merge", merge?.json ?? .null),
-        ]
+        ] + (checkpoint.isPipeline ? pipelineMembers : [])
+    }
+}
+
+extension CheckpointFacts {
+    /// What `--json` says of a pipeline besides.
+    private var pipelineMembers: [(String, JSON)] {
+        let parts = components.map { part -> JSON in
+            [
+                "name": .string(part.name), "class": .optional(part.className), "tensor_count": .int(part.tensors),
+                "parameters": .int(part.elements), "dtypes": part.dtypes.json,
+            ]
+        }
+        return [("pipeline_class", .optional(pipelineClass)), ("components", .array(parts))]
     }
 }
 
@@ -106,7 +128,7 @@ extension RecordedMerge {
 struct TensorList {
     private var rows: [(info: TensorInfo, file: SafetensorsFile, name: String?)]
 
-    init(_ facts: AdapterFacts) { rows = facts.adapter.file.header.tensors.map { ($0, facts.adapter.file, nil) } }
+    init(_ facts: AdapterFacts) { rows = facts.adapter.storedTensors.map { ($0, facts.adapter.file, nil) } }
 
     init(_ facts: CheckpointFacts) {
         let shards = facts.checkpoint.shards

@@ -145,6 +145,22 @@ struct ModuleTable {
         }
     }
 
+    /// A row for each change that is no product of two factors.
+    static func ofChanges(_ changes: [ModuleChange]) -> Table {
+        var table = Table(columns: [
+            ("module", .name), ("kind", .left), ("rank", .right), ("alpha", .right), ("scale", .right),
+            ("tensors", .left),
+        ])
+        for change in changes {
+            let path = change.parameter == "weight" ? change.path : "\(change.path).\(change.parameter)"
+            table.add([
+                path, change.method, change.rank.map { "\($0)" } ?? "-", change.alpha.map(plain) ?? "-",
+                change.scale.map(plain) ?? "-", change.tensors.map { plain($0.shape) }.joined(separator: ", "),
+            ])
+        }
+        return table
+    }
+
     private static func cells(_ norms: ModuleNorms, _ index: Int) -> [String] {
         let part = norms.relative(index).map { $0.isFinite ? Humane.percent($0) : "-" }
         let relative = norms.hasWeights ? [part ?? "-"] : []

@@ -37,7 +37,10 @@ enum Subject {
 
     private static func packed(_ archive: Archive) throws(Problem) -> Subject {
         let paths = archive.items.filter { !$0.needsBase && !$0.isInput }.map(\.path)
-        let isAdapter = paths.contains("adapter_model.safetensors") && paths.contains("adapter_config.json")
+        let isAdapter =
+            paths.contains("adapter_model.safetensors") && paths.contains("adapter_config.json")
+            || paths.contains { Adapter.fileNames.contains($0) }
+            || archive.isFile && paths.first?.hasSuffix(".gguf") == true
         let hasConfig = Directory.kind(of: parentPath(of: archive.path) + "/adapter_config.json") == .file
         if isAdapter || (archive.isFile && hasConfig) { return try adapter(archive.path) }
         guard archive.baseName == nil, paths.contains(where: { $0.hasSuffix(".safetensors") && !$0.contains("/") })
@@ -55,10 +58,15 @@ enum Subject {
         let weights = names.contains { name in
             name.hasSuffix(".safetensors") && !name.hasPrefix("adapter") || name.hasPrefix("pytorch_model")
         }
-        let isAdapter = names.contains("adapter_model.safetensors") || names.contains("adapter_model.bin")
+        let isAdapter =
+            names.contains("adapter_model.bin") || names.contains("pytorch_adapter.bin")
+            || Adapter.fileNames.contains(where: names.contains)
         if isAdapter { return try adapter(path) }
+        if let only = onlyFile(entries), try isAdapterFile("\(path)/\(only)") { return try adapter(path) }
         if names.contains("adapter_config.json"), !weights { return try adapter(path) }
-        if weights || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) }) {
+        if weights || names.contains("model_index.json")
+            || names.contains(where: { [".safetensors", ".index.json"].contains(where: $0.hasSuffix) })
+        {
             return .checkpoint(CheckpointFacts(try Checkpoint.open(path: path)))
         }
         do throws(Problem) {
@@ -68,12 +76,29 @@ enum Subject {
             guard error.code == "no-adapter", error.hint?.hasPrefix("name one of") != true else { throw error }
             throw Problem(
                 .missing, "nothing-known", file: path, "holds neither an adapter nor a model",
-                hint: "an adapter has adapter_model.safetensors, a model has .safetensors files and config.json")
+                hint: "an adapter is one .safetensors or .gguf file, a model has .safetensors files and config.json")
         }
+    }
+
+    /// The one file of tensors of a directory without a model's config.
+    private static func onlyFile(_ entries: [DirectoryEntry]) -> String? {
+        let names = entries.filter { $0.kind != .directory }.map(\.name)
+        let files = names.filter { $0.hasSuffix(".safetensors") || $0.hasSuffix(".gguf") }
+        return files.count == 1 && !names.contains("config.json") && !names.contains { $0.hasSuffix(".index.json") }
+            ? files[0] : nil
+    }
+
+    /// Whether a file is an adapter by its content, in a dialect that needs no config.
+    private static func isAdapterFile(_ path: String) throws(Problem) -> Bool {
+        let file = try InputFile(path: path)
+        if file.size >= 4, try file.read(at: 0, count: 4) == Array("GGUF".utf8) { return true }
+        guard let header = try? SafetensorsFile(file).header else { return false }
+        return Adapter.isForeignDialect(header)
     }
 
     private static func file(_ path: String) throws(Problem) -> Subject {
         if try beginsAsJSON(path) { return try document(path) }
+        if try isAdapterFile(path) { return try adapter(path) }
         let checkpoint: Checkpoint
         do throws(Problem) {
             checkpoint = try Checkpoint.open(path: path)

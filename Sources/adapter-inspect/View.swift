@@ -113,6 +113,10 @@ struct View {
                     terminal.print(sentence)
                 }
             }
+            if showsModules, !facts.adapter.changes.isEmpty {
+                terminal.print()
+                terminal.print(ModuleTable.ofChanges(facts.adapter.changes))
+            }
             if showsTensors {
                 terminal.print()
                 terminal.print(TensorList(facts).table)

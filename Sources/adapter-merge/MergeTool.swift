@@ -15,7 +15,7 @@ enum MergeTool {
         usage: ["BASE ADAPTER[:WEIGHT]... -o OUT"],
         description: [
             "Writes OUT, a checkpoint whose weights are those of BASE with the deltas of the adapters added: "
-                + "W + the sum of weight · scale · B·A. All deltas of a tensor are summed first, and each weight is rounded "
+                + "W + the sum of weight · scale · B·A, or what another kind of adapter does instead. All deltas of a tensor are summed first, and each weight is rounded "
                 + "once, to nearest even. The base's files, tensor order and dtypes are kept unless told otherwise, tensors "
                 + "that no adapter touches are copied byte for byte, and config, tokenizer and other small files come along.",
             "Memory stays small whatever the size of the model. The output appears whole or not at all, its bytes depend on "
@@ -49,10 +49,10 @@ enum MergeTool {
             Option("threads", short: "t", value: "N", help: "Use N threads; by default one for each CPU."),
         ],
         operands: [
-            ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
+            ("BASE", "A checkpoint: a directory (also a pipeline of diffusers), its index, or one .safetensors file."),
             (
                 "ADAPTER[:WEIGHT]...",
-                "Adapters: directories that PEFT saved, their .safetensors files, or archives. A weight multiplies the delta."
+                "Adapters: directories or files of any dialect, or archives. A weight multiplies the delta."
             ),
         ],
         examples: [
@@ -78,7 +78,8 @@ enum MergeTool {
             let plan = try prepare(arguments, path, threads, terminal)
             if arguments.flag("dry-run") {
                 let force = arguments.flag("force")
-                try StagedOutput.checkPlace(path: path, shape: shape(of: path), replacing: force)
+                try StagedOutput.checkPlace(
+                    path: path, shape: shape(of: path), replacing: force, replaceable: plan.replaceablePaths())
                 for file in [arguments.value("report"), arguments.value("undo")].compactMap({ $0 }) {
                     try StagedOutput.checkPlace(path: file, shape: .file, replacing: force)
                 }
@@ -164,7 +165,8 @@ enum MergeTool {
         let record = try arguments.value("undo").map { file in
             try StagedOutput(path: file, shape: .file, replacing: force)
         }
-        let output = try StagedOutput(path: path, shape: shape(of: path), replacing: force)
+        let output = try StagedOutput(
+            path: path, shape: shape(of: path), replacing: force, replaceable: plan.replaceablePaths())
         try requireSpace(plan, output)
         let undo = try record.map { record in
             try UndoWriter(plan, output: record, holdsAdapters: !arguments.flag("undo-by-name"))

@@ -74,7 +74,7 @@ extension VerifyTool {
         return [
             "schema": "adapterkit.verify", "version": 1, "base": .optional(inputs.base?.path),
             "fits": .bool(!problems.contains { $0.severity == .error }), "adapters": .array(adapters),
-            "merged": comparison?.json ?? .null, "problems": .array(problems.map(\.json)),
+            "merged": comparison?.json ?? .null, "for": .null, "problems": .array(problems.map(\.json)),
         ]
     }
 }

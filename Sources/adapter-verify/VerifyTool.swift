@@ -12,14 +12,18 @@ import Tensors
 enum VerifyTool {
     static let tool = Tool(
         name: "adapter-verify", summary: "check that adapters fit a base model",
-        usage: ["BASE ADAPTER..."],
+        usage: ["BASE ADAPTER...", "[BASE] ADAPTER... --for PROGRAM"],
         description: [
-            "Reads the headers and configs of a base checkpoint and of LoRA adapters, and tells everything that stands "
+            "Reads the headers and configs of a base checkpoint and of adapters, and tells everything that stands "
                 + "against using them together: halves that are missing, shapes and ranks that do not fit, names that match "
                 + "nothing, config fields that contradict the tensors, damaged files. All problems are listed, not just "
                 + "the first.",
             "Headers are enough for that, so it takes milliseconds whatever the size. With --deep the data is read too. A packed "
                 + "adapter that is bound to a base has the digests of what it changes there, and these are always checked.",
+            "With --for the question is another one: would that program load the adapter, and would it compute what was trained? "
+                + "The rules are those of the program's source, by the version that the documentation names; nothing is run. BASE "
+                + "may be left out then. The first path is taken for BASE if it is a model and others follow, and for an adapter "
+                + "otherwise. With BASE, names, vocabulary and layers are checked too.",
         ],
         options: [
             Option(
@@ -32,25 +36,38 @@ enum VerifyTool {
                 help: "Check that MODEL is BASE with the adapters merged in. Every weight is computed anew, slowly and "
                     + "independently, in double precision."),
             Option(
+                "for", value: "PROGRAM", repeats: true,
+                help: "Check that this program would load the adapters and apply them rightly, instead of a merge.",
+                choices: ServingTarget.allCases.map(\.rawValue)),
+            Option(
                 "allow", value: "CODE", repeats: true, help: "Count this kind of error as a warning.",
                 choices: LoadedInputs.allowable),
         ],
         operands: [
-            ("BASE", "A checkpoint: a directory, its index, or one .safetensors file."),
+            (
+                "[BASE]",
+                "A checkpoint: a directory (also a pipeline of diffusers), its index, or one .safetensors file. May be left out "
+                    + "with --for."
+            ),
             (
                 "ADAPTER...",
-                "Adapters: directories that PEFT saved, their .safetensors files, or archives. PATH:WEIGHT gives a weight."
+                "Adapters: directories or files of any dialect, or archives. PATH:WEIGHT gives a weight."
             ),
         ],
         examples: [
             ("adapter-verify llama/ style/", "check one adapter"),
             ("adapter-verify --deep llama/ style/ facts/", "check two, and read their data"),
             ("adapter-verify llama/ style/ --merged merged/", "check a merge that somebody made"),
+            ("adapter-verify style/ --for vllm --for llama.cpp", "where can it be served?"),
         ],
         versionDetails: { [unsafe "CPU level: \(String(cString: ak_level_name(ak_level())))"] })
 
     static func main() {
         tool.run { arguments, terminal in
+            if arguments.isGiven("for") { return try serve(arguments, terminal) }
+            guard arguments.operands.count > 1 else {
+                throw Problem(.usage, "missing-operand", "ADAPTER is missing", hint: "usage: \(tool.usage[0])")
+            }
             let base = arguments.operands[0]
             let operands = try arguments.operands.dropFirst().map(AdapterOperand.init)
             var inputs = LoadedInputs(base: base, operands: operands, allowed: Set(arguments.values("allow")))
@@ -76,7 +93,7 @@ enum VerifyTool {
         try BaseBinding.check(&inputs, allowed: allowed, threads: Workers.processors) { progress.advance(by: $0) }
     }
 
-    private static func deep(_ inputs: LoadedInputs, _ terminal: Terminal) throws -> [Problem] {
+    static func deep(_ inputs: LoadedInputs, _ terminal: Terminal) throws -> [Problem] {
         let adapters = inputs.entries.compactMap(\.adapter)
         let resolutions = inputs.entries.compactMap(\.resolution)
         let size = adapters.reduce(0) { $0 + $1.file.header.dataLength }

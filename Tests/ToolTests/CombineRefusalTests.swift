@@ -194,7 +194,7 @@ import Testing
         ]
         try refused(
             "stack", [path, missing], code: "no-adapter", status: 66, [messages[0]],
-            hint: "name a directory that PEFT saved, or its adapter_model.safetensors")
+            hint: "name an adapter's directory, or its file")
         try refused(
             "stack", [scratch("short"), path], code: "truncated", status: 65, [messages[1]],
             hint: "the file ends 7 bytes early: download it again")

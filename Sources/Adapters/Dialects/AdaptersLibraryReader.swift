@@ -46,6 +46,7 @@ struct AdaptersLibraryReader {
                 "bad-config", nil, "has no 'alpha' in its nested 'config', so the scale is unknown", configPath)
         }
         for tensor in file.header.tensors { add(tensor, alpha) }
+        spreadFused(fields)
     }
 
     private mutating func add(_ tensor: TensorInfo, _ alpha: Double) {
@@ -61,6 +62,45 @@ struct AdaptersLibraryReader {
             reading.scales[path] = ModuleScale(rank: rank, alpha: alpha)
         }
         reading.add(TranslatedTensor(tensor), path, role)
+    }
+
+    /// A layer that holds q, k and v at once has factors for those that are adapted alone: A (parts·rank × in), B (outputs of
+    /// these × rank), each part with its own rows of both (`LoRAMergedLinear`). As one pair B has blocks, and zeros around them.
+    private mutating func spreadFused(_ fields: JSONObject) {
+        guard let names = fields["attn_matrices"]?.array?.compactMap(\.string), let rank = fields["r"]?.number?.int,
+            rank > 0
+        else { return }
+        let parts = ["q", "k", "v"].indices.filter { names.contains(["q", "k", "v"][$0]) }
+        var downs: [String: Int] = [:]
+        for (at, entry) in reading.tensors.enumerated() where entry.key.role == .down { downs[entry.key.module] = at }
+        for (at, entry) in reading.tensors.enumerated() where entry.key.role == .up {
+            guard let place = downs[entry.key.module], case .stored(let up) = entry.tensor.content else { continue }
+            let down = reading.tensors[place].tensor
+            let isFused =
+                parts.count > 1 && down.shape.count == 2 && down.shape[0] == rank * parts.count && up.shape.count == 2
+                && up.shape[1] == rank && up.shape[0] % parts.count == 0
+            guard isFused else { continue }
+            let file = file
+            let (rows, width) = (up.shape[0] / parts.count, rank * parts.count)
+            reading.tensors[at].tensor = TranslatedTensor(up.name, up.dtype, [rows * 3, width]) { () throws(Problem) in
+                let bytes = try file.read(up)
+                let size = up.dtype.bits / 8
+                var result = [UInt8](repeating: 0, count: rows * 3 * width * size)
+                for (number, part) in parts.enumerated() {
+                    for row in 0..<rows {
+                        let (from, to) = (
+                            (number * rows + row) * rank * size, ((part * rows + row) * width + number * rank) * size
+                        )
+                        for byte in 0..<rank * size { result[to + byte] = bytes[from + byte] }
+                    }
+                }
+                return result
+            }
+            // The scale is alpha / r, though the pair has more rows.
+            if let own = reading.scales[entry.key.module] {
+                reading.scales[entry.key.module] = ModuleScale(rank: width, alpha: own.alpha * Double(parts.count))
+            }
+        }
     }
 
     private mutating func refuse(_ architecture: String, _ fields: JSONObject) {

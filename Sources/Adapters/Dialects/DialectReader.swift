@@ -1,4 +1,5 @@
 import Files
+import GGUF
 import Problems
 import Safetensors
 import StrictJSON
@@ -17,11 +18,17 @@ struct DialectReader {
     }
 
     private let location: AdapterLocation
+    private let base: Checkpoint?
 
-    init(_ location: AdapterLocation) { self.location = location }
+    /// - Parameter base: the model, for a dialect that cannot be read in full without it.
+    init(_ location: AdapterLocation, base: Checkpoint? = nil) {
+        self.location = location
+        self.base = base
+    }
 
     func read() throws(Problem) -> Opened {
         let source = location.source
+        if source.size >= 4, try GGUFFile.isGGUF(firstBytes: source.read(at: 0, count: 4)) { return try gguf(source) }
         let file = try SafetensorsFile(source)
         let config = location.config.flatMap { try? JSONValue.parse($0.bytes, allowNonFinite: true).object }
         // A config that cannot be read says by itself what is wrong with it.
@@ -37,13 +44,27 @@ struct DialectReader {
         case .diffusers: reading = DiffusersReader(file, why: found.why).read()
         case .mlx:
             guard let own = location.config, let config else { throw location.configAbsent }
-            reading = MLXReader(file, config: config, configPath: own.path, why: found.why).read()
+            reading = MLXReader(file, config: config, configPath: own.path, base: base, why: found.why).read()
         case .adapters:
             guard let own = location.config, let config else { throw location.configAbsent }
             reading = AdaptersLibraryReader(file, config: config, configPath: own.path, why: found.why).read()
         case .gguf: throw Problem(.internalFault, "bad-dialect", file: source.path, "is no GGUF file")
         }
         return try translated(&reading, file)
+    }
+
+    private func gguf(_ source: any ByteSource) throws(Problem) -> Opened {
+        let file = try GGUFFile(source)
+        let reading = try GGUFReader(file, base: base).read()
+        let stored = file.tensors.map { tensor in
+            TensorInfo(
+                name: tensor.name, dtype: tensor.type.dtype ?? .u8, shape: tensor.shape, begin: tensor.begin,
+                end: tensor.begin + tensor.byteCount)
+        }
+        let translated = try TranslatedFile(reading.tensors.map(\.tensor), file: nil, source: source, metadata: nil)
+        var full = reading
+        full.config.moduleScales = reading.scales
+        return Opened(reading: full, file: try SafetensorsFile(translated), storedTensors: stored)
     }
 
     private func peft(_ file: SafetensorsFile, _ own: (path: String, bytes: [UInt8])) throws(Problem) -> Opened {

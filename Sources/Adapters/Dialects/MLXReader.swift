@@ -11,10 +11,13 @@ struct MLXReader {
     private let file: SafetensorsFile
     private let config: JSONObject
     private let configPath: String
+    private let base: Checkpoint?
     private var reading: DialectReading
 
-    init(_ file: SafetensorsFile, config: JSONObject, configPath: String, why: String) {
+    /// - Parameter base: the model, if it is known: experts may lie apart in it.
+    init(_ file: SafetensorsFile, config: JSONObject, configPath: String, base: Checkpoint?, why: String) {
         self.file = file
+        self.base = base
         self.config = config
         self.configPath = configPath
         reading = DialectReading(dialect: .mlx, why: why, config: PEFTConfig(scales: [:]))
@@ -117,6 +120,41 @@ struct MLXReader {
         if let m = parts["m"] { reading.add(TranslatedTensor(m), path, .magnitude) }
     }
 
+    /// What mlx-lm's stacked experts are called one by one: Mixtral's names, and those of most others.
+    private static func expertName(_ path: String, _ expert: Int) -> [String] {
+        guard let range = path.firstRange(of: ".switch_mlp.") else { return [] }
+        let (stem, leaf) = (path[..<range.lowerBound], String(path[range.upperBound...]))
+        let mixtral = ["gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"][leaf]
+        return [leaf, mixtral].compactMap { $0 }.map { "\(stem).experts.\(expert).\($0)" }
+    }
+
+    /// Adds a pair for each expert where the base has them apart; false if it does not.
+    private mutating func addApart(_ path: String, _ a: TensorInfo, _ b: TensorInfo, _ scale: Double) -> Bool {
+        guard let base, base.lookup(path + ".weight") == nil else { return false }
+        let (experts, out, rank, into) = (b.shape[0], b.shape[1], b.shape[2], a.shape.last ?? 0)
+        let names = (0..<experts).map { expert in
+            Self.expertName(path, expert).first { base.lookup($0 + ".weight") != nil }
+        }
+        guard experts > 0, !names.contains(nil) else { return false }
+        for (expert, name) in names.enumerated() {
+            guard let name else { continue }
+            reading.scales[name] = ModuleScale(rank: rank, alpha: scale * Double(rank))
+            addPart(a, [rank, into], expert, name, .down)
+            addPart(b, [out, rank], expert, name, .up)
+        }
+        return true
+    }
+
+    private mutating func addPart(
+        _ tensor: TensorInfo, _ shape: [Int], _ expert: Int, _ path: String, _ role: AdapterKey.Role
+    ) {
+        let (file, count) = (file, shape[0] * shape[1] * tensor.dtype.bits / 8)
+        reading.add(
+            TranslatedTensor("\(tensor.name)[\(expert)]", tensor.dtype, shape) { () throws(Problem) in
+                try file.read(tensor, bytes: expert * count..<(expert + 1) * count)
+            }, path, role)
+    }
+
     /// Factors of experts, as PEFT packs them: A expert by expert, B rank by rank.
     private mutating func addExperts(_ path: String, _ a: TensorInfo, _ b: TensorInfo, _ scale: Double) {
         let (experts, out, rank) = (b.shape[0], b.shape[1], b.shape[2])
@@ -124,24 +162,14 @@ struct MLXReader {
         guard isPair, experts > 0, rank > 0 else {
             return problem("bad-factor", a, "\(a.shape) does not go with \(b.shape) of '\(b.name)'")
         }
+        if addApart(path, a, b, scale) { return }
         let parameter = path + ".weight"
         reading.config.addTargetParameter(parameter)
         reading.scales[parameter] = ModuleScale(rank: rank, alpha: scale * Double(rank))
         reading.add(TranslatedTensor(a, shape: [experts * rank, a.shape.last ?? 0]), path, .down)
         let file = file
         let turned = TranslatedTensor(b.name, b.dtype, [out, experts * rank]) { () throws(Problem) in
-            let bytes = try file.read(b)
-            let size = b.dtype.bits / 8
-            var result = [UInt8](repeating: 0, count: bytes.count)
-            for expert in 0..<experts {
-                for row in 0..<out {
-                    for k in 0..<rank {
-                        let (from, to) = ((expert * out + row) * rank + k, (row * rank + k) * experts + expert)
-                        for byte in 0..<size { result[to * size + byte] = bytes[from * size + byte] }
-                    }
-                }
-            }
-            return result
+            try file.read(b).rankMajor(experts: experts, outputs: out, rank: rank, size: b.dtype.bits / 8)
         }
         reading.add(turned, path, .up)
     }
@@ -152,16 +180,7 @@ extension TranslatedTensor {
     static func transposed(_ tensor: TensorInfo, of file: SafetensorsFile) -> TranslatedTensor {
         let (rows, columns) = (tensor.shape[0], tensor.shape[1])
         return TranslatedTensor(tensor.name, tensor.dtype, [columns, rows]) { () throws(Problem) in
-            let bytes = try file.read(tensor)
-            let size = tensor.dtype.bits / 8
-            var result = [UInt8](repeating: 0, count: bytes.count)
-            for column in 0..<columns {
-                for row in 0..<rows {
-                    let (from, to) = ((row * columns + column) * size, (column * rows + row) * size)
-                    for byte in 0..<size { result[to + byte] = bytes[from + byte] }
-                }
-            }
-            return result
+            try file.read(tensor).transposed(rows: rows, columns: columns, size: tensor.dtype.bits / 8)
         }
     }
 }

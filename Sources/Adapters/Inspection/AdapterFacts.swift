@@ -15,7 +15,7 @@ public struct AdapterFacts: Sendable {
     /// What an adapter may be without being broken: another method, or a variant that a merge has no rule for.
     private static let soundCodes: Set<String> = [
         "not-lora", "base-changed", "layer-replication", "activated-lora", "qalora", "bdlora", "arrow", "kasa",
-        "monteclora", "unknown-config-field",
+        "monteclora", "unknown-config-field", "needs-config", "wrong-architecture",
     ]
 
     /// Reads the facts of `adapter`.
@@ -55,6 +55,16 @@ public struct AdapterFacts: Sendable {
     /// The method and what comes with it: `LoRA`, `DoRA with a rank-stabilised scale`, `IA3`.
     public var method: String {
         let config = adapter.config
+        let others = Tally(adapter.changes.map(\.method)).entries.map(\.value)
+        if !others.isEmpty { return ((modules.isEmpty ? [] : [pairMethod]) + others).joined(separator: " and ") }
+        if modules.isEmpty, adapter.dialect != .peft, config.isReadable {
+            return adapter.additions.isEmpty ? "whole parameters, an" : "full difference"
+        }
+        return pairMethod
+    }
+
+    private var pairMethod: String {
+        let config = adapter.config
         guard config.type == "LORA" else { return config.type == "TRAINABLE_TOKENS" ? "trainable tokens" : config.type }
         if config.useDoRA { return config.useRSLoRA ? "DoRA with a rank-stabilised scale" : "DoRA" }
         return config.useRSLoRA ? "rsLoRA" : "LoRA"
@@ -86,6 +96,10 @@ public struct AdapterFacts: Sendable {
         if ups > 0 { result.append(Self.counted(ups, "bias", "biases") + " of lora_B") }
         let rows = adapter.tokenRows.reduce(0) { $0 + $1.rows.count }
         if rows > 0 { result.append(Self.counted(rows, "trainable token", "trainable tokens")) }
+        if !adapter.additions.isEmpty {
+            result.append(
+                Self.counted(adapter.additions.count, "parameter that is added to", "parameters that are added to"))
+        }
         let experts = modules.count { $0.kind == .experts || $0.kind == .parameter }
         if experts > 0 { result.append(Self.counted(experts, "adapted parameter", "adapted parameters")) }
         return result
@@ -107,11 +121,26 @@ public struct AdapterFacts: Sendable {
     /// The scales and how many modules have each.
     public var scales: Tally<Double> { Tally(modules.map(\.scale)) }
     /// The last name parts of the modules, and how many modules have each.
-    public var targets: Tally<String> { Tally(modules.map { NamePlace($0.path).leaf }) }
+    public var targets: Tally<String> { Tally(modules.map { NamePlace(readable($0.path)).leaf }) }
+
+    /// A path with dots around its numbers, where the dialect writes `_` for dots: `lora_unet_down_blocks.0.attentions`.
+    private func readable(_ path: String) -> String {
+        guard adapter.hasFlattenedNames else { return path }
+        let parts = path.split(separator: "_", omittingEmptySubsequences: false)
+        let isNumber = { (part: Substring) in !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) } }
+        var result = ""
+        for (at, part) in parts.enumerated() {
+            if at > 0 { result += isNumber(part) || isNumber(parts[at - 1]) ? "." : "_" }
+            result += part
+        }
+        return result
+    }
 
     /// The layers that the adapter touches.
     public var layers: [LayerSet] {
-        LayerSet.of(modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module))
+        LayerSet.of(
+            (modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module)
+                + adapter.changes.map(\.path) + adapter.additions.map(\.module)).map(readable))
     }
 
     /// Elements of the low-rank modules' tensors: what PEFT counts as LoRA parameters.

@@ -85,6 +85,39 @@ public struct CheckpointFacts: Sendable {
     }
 }
 
+/// What a component of a pipeline holds.
+public struct ComponentFacts: Sendable {
+    /// Its name.
+    public let name: String
+    /// Its class, as its config says.
+    public let className: String?
+    /// How many tensors it has.
+    public let tensors: Int
+    /// Their elements.
+    public let elements: Int
+    /// Its tensors by dtype, the largest share first.
+    public let dtypes: [DTypeShare]
+}
+
+extension CheckpointFacts {
+    /// The class of a pipeline, as `model_index.json` says.
+    public var pipelineClass: String? {
+        checkpoint.isPipeline ? checkpoint.config?.object?["_class_name"]?.string : nil
+    }
+
+    /// The components of a pipeline.
+    public var components: [ComponentFacts] {
+        checkpoint.components.map { component in
+            let own = checkpoint.tensors.filter { component.shards.contains($0.shard) }.map(\.info)
+            let config = component.config?.object
+            let architecture = config?["architectures"]?.array?.first?.string
+            return ComponentFacts(
+                name: component.name, className: config?["_class_name"]?.string ?? architecture, tensors: own.count,
+                elements: own.reduce(0) { $0 + $1.elementCount }, dtypes: DTypeShare.of(own))
+        }
+    }
+}
+
 /// Where a merged checkpoint says that it came from: the metadata keys `adapterkit.*`.
 public struct RecordedMerge: Sendable, Equatable {
     /// One of the adapters.
@@ -123,9 +156,11 @@ public struct RecordedMerge: Sendable, Equatable {
         baseFiles = (parse("adapterkit.base_sha256")?.object?.entries ?? []).map { ($0.key, $0.value.string ?? "") }
     }
 
-    /// Reads what the first file of `base` says.
+    /// Reads what the first file of `base` says; in a pipeline, the first that says it.
     public init?(of base: Checkpoint) {
-        guard let pairs = base.shards.first?.file.header.metadata else { return nil }
+        let metadata = base.shards.lazy.map(\.file.header.metadata)
+        let merged = metadata.compactMap { $0 }.first { $0.contains { $0.key == "adapterkit.version" } }
+        guard let pairs = base.isPipeline ? merged : metadata.first ?? nil else { return nil }
         self.init(Dictionary(pairs.map { ($0.key, $0.value) }) { first, _ in first })
     }
 

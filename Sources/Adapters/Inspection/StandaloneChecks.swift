@@ -7,7 +7,9 @@ extension AdapterFacts {
     /// - Parameter allowed: codes of errors that count as warnings.
     package func standaloneProblems(allowed: Set<String>) -> [Problem] {
         var all = problems + obstacles
-        if !ProblemList(problems).hasErrors, adapter.config.type == "LORA", adapter.config.isFile { all += unusedPatterns() + untargeted() }
+        if !ProblemList(problems).hasErrors, adapter.config.type == "LORA", adapter.config.isFile {
+            all += unusedPatterns() + untargeted()
+        }
         return all.map { $0.lowered(ifIn: allowed) }
     }
 

@@ -14,20 +14,30 @@ public final class ConvertPlan {
     /// What the user should know.
     public private(set) var remarks: [Problem] = []
     /// What the target cannot say and was left out, since loss is allowed.
-    public private(set) var dropped: [String] = []
+    public private(set) var dropped: [ConvertLoss.Item] = []
     /// Deltas of other kinds that became pairs of factors.
     public private(set) var outcomes: [ModuleOutcome] = []
     let base: Checkpoint?
-    private let target: any ConvertTarget
-    private var baseNames: [String: [String]] = [:]
+    let target: any ConvertTarget
+    /// The names in the base of what each path of the adapter changes.
+    private(set) var baseNames: [String: [String]] = [:]
+    /// What the adapter does to the base, if that is known.
+    private(set) var updates: [TensorUpdate] = []
 
     /// Opens adapter and base; all problems together end it.
     public init(_ request: ConvertRequest) throws {
         self.request = request
         target = try Self.target(request.target)
         let opened = try Adapter(path: request.path)
-        base = try request.base.map { (path) throws(Problem) in try Checkpoint.openModel(path: path) }
-        adapter = opened
+        let base = try request.base.map { (path) throws(Problem) in try Checkpoint.openModel(path: path) }
+        adapter = try base.map { (base) throws(Problem) in try opened.localized(for: base) } ?? opened
+        self.base = base
+        if opened.dialect == .gguf, base == nil {
+            throw Problem(
+                .incompatible, "needs-base", file: opened.file.path,
+                "is GGUF, whose names and order of rows only the base tells",
+                hint: "name the model that it was trained on with --base")
+        }
         try check()
         try collect()
     }
@@ -38,17 +48,17 @@ public final class ConvertPlan {
         case .kohya: KohyaTarget()
         case .diffusers: DiffusersTarget()
         case .mlx: MLXTarget()
-        case .gguf, .adapters:
+        case .gguf: GGUFTarget()
+        case .adapters:
             throw Problem(.usage, "bad-target", "adapters of the dialect \(dialect.rawValue) are not written here")
         }
     }
 
     /// Names of the base's components, if it is a pipeline.
-    private(set) lazy var baseComponents: Set<String> = {
-        guard base?.config == nil else { return [] }
-        let names = base?.tensors.compactMap { $0.info.name.split(separator: ".").first.map(String.init) } ?? []
-        return Set(names).intersection(DialectFinder.components)
-    }()
+    var baseComponents: Set<String> { base.map { $0.isPipeline ? Set($0.components.map(\.name)) : [] } ?? [] }
+
+    /// The names in the base of what a module changes.
+    func names(of module: ConvertedModule) -> [String] { baseNames[module.sourcePath] ?? [] }
 
     /// The task of the base's model class.
     var taskType: String? { base.flatMap { ModelNaming(BaseTraits($0)).taskType } }
@@ -62,6 +72,7 @@ public final class ConvertPlan {
             problems += base.problems
             let resolution = Resolution(adapter: adapter, base: base)
             problems += resolution.problems.map { $0.lowered(ifIn: request.allowed) }.filter { $0.severity == .error }
+            updates = resolution.updates
             for update in resolution.updates {
                 for term in update.terms { baseNames[term.module, default: []].append(update.name) }
                 for change in update.changes { baseNames[change.path, default: []].append(update.name) }
@@ -82,33 +93,69 @@ public final class ConvertPlan {
     }
 
     private func collect() throws {
-        var obstacles: [Problem] = []
+        var obstacles: [(problem: Problem, part: ConvertLoss.Part)] = []
         for facts in AdapterFacts(adapter).modules {
             var module = ConvertedModule(facts)
             let missing = features(of: module).subtracting(target.features)
             for feature in missing.sorted(by: { $0.words < $1.words }) {
-                obstacles.append(refusal(feature, facts.path, facts.module.down))
+                obstacles.append((refusal(feature, facts.path, facts.module.down), .of(feature, facts)))
             }
-            if missing.contains(.dora) { module.magnitude = nil }
+            if !missing.isDisjoint(with: [.dora, .doraEmbedding]) { module.magnitude = nil }
             if missing.contains(.upBias) { module.upBias = nil }
-            if missing.isSubset(of: [.dora, .upBias]) { modules.append(try named(module)) }
+            if missing.isSubset(of: [.dora, .doraEmbedding, .upBias]) { modules += try named(module) }
         }
         obstacles += try others()
         for change in adapter.changes {
             if case .delta(let delta, _) = change.effect {
-                modules.append(try named(approximation(change, delta)))
+                let module = try approximation(change, delta)
+                if let feature = features(of: module).subtracting(target.features).first {
+                    obstacles.append((refusal(feature, change.path, change.tensors.first), .change(change)))
+                } else {
+                    modules += try named(module)
+                }
             } else {
-                obstacles.append(refusal(.action, change.path, change.tensors.first, method: change.method))
+                obstacles.append(
+                    (refusal(.action, change.path, change.tensors.first, method: change.method), .change(change)))
             }
         }
-        guard request.allowsLoss else {
-            if !obstacles.isEmpty { throw ProblemList(obstacles) }
-            return
+        try select()
+        if obstacles.isEmpty { return }
+        guard request.allowsLoss else { throw ProblemList(obstacles.map(\.problem)) }
+        dropped = try ConvertLoss(self).measure(obstacles)
+        remarks += dropped.map { item in
+            Problem(
+                .warning, .incompatible, "dropped", file: adapter.file.path, tensor: item.tensor,
+                "\(item.what) for '\(item.path)' is left out: \(ConvertLoss.words(item.relative)) of what the adapter changes there")
         }
-        dropped = obstacles.map(\.message)
-        remarks += obstacles.map { problem in
-            Problem(.warning, .incompatible, "dropped", file: problem.file, tensor: problem.tensor, "is left out: \(problem.message)")
+    }
+
+    /// Of a pipeline's adapter, the one component that was asked for.
+    private func select() throws(Problem) {
+        guard let wanted = request.component else { return }
+        let others = Set(modules.compactMap(\.component)).subtracting([wanted]).sorted()
+        if others.isEmpty { return }
+        modules.removeAll { $0.component != wanted }
+        guard !modules.isEmpty else {
+            throw Problem(
+                .incompatible, "no-component", file: adapter.file.path,
+                "adapts nothing of '\(wanted)', only of " + others.map { "'\($0)'" }.joined(separator: ", "))
         }
+        remarks.append(
+            Problem(
+                .note, .incompatible, "component", file: adapter.file.path,
+                "only '\(wanted)' is converted, as --component says; the adapter also changes "
+                    + others.map { "'\($0)'" }.joined(separator: ", ")))
+    }
+
+    /// One component, where the target has room for no more.
+    func requireOneComponent() throws(Problem) {
+        let found = Set(modules.map { $0.component ?? "a model" }).sorted()
+        guard found.count > 1 else { return }
+        throw Problem(
+            .incompatible, "several-components", file: adapter.file.path,
+            "adapts " + found.map { "'\($0)'" }.joined(separator: " and ")
+                + ", and \(target.name) adapters are for one model",
+            hint: "take one of them with --component, or convert to diffusers, which holds all in one file")
     }
 
     private func features(of module: ConvertedModule) -> Set<ConvertFeature> {
@@ -119,23 +166,30 @@ public final class ConvertPlan {
         case .experts, .parameter: result.insert(.experts)
         case .linear: break
         }
-        if module.magnitude != nil { result.insert(.dora) }
+        if module.magnitude != nil {
+            // mlx-lm's embeddings have a magnitude for each word, PEFT's one for each dimension.
+            let isOther = (adapter.dialect == .mlx) != (request.target == .mlx)
+            result.insert(module.kind == .embedding && isOther ? .doraEmbedding : .dora)
+        }
         if module.upBias != nil { result.insert(.upBias) }
         if (module.source?.module.repetitions ?? 1) > 1 { result.insert(.twiceApplied) }
         return result
     }
 
     /// What an adapter has besides pairs of factors.
-    private func others() throws -> [Problem] {
-        var result: [Problem] = []
+    private func others() throws -> [(problem: Problem, part: ConvertLoss.Part)] {
+        var result: [(problem: Problem, part: ConvertLoss.Part)] = []
         if !target.features.contains(.replacement) {
-            result += try adapter.replacements.filter { try !isCopy($0) }.map { refusal(.replacement, "\($0.module).\($0.parameter)", $0.tensor) }
+            for entry in try adapter.replacements.filter({ try !isCopy($0) }) {
+                let path = "\(entry.module).\(entry.parameter)"
+                result.append((refusal(.replacement, path, entry.tensor), .replacement(entry)))
+            }
         }
         if !target.features.contains(.tokenRows) {
-            result += adapter.tokenRows.map { refusal(.tokenRows, $0.module, $0.tensor) }
+            for rows in adapter.tokenRows { result.append((refusal(.tokenRows, rows.module, rows.tensor), .rows(rows))) }
         }
-        result += adapter.additions.filter { $0.tensor.shape.count < 2 }.map {
-            refusal(.addition, "\($0.module).\($0.parameter)", $0.tensor)
+        for entry in adapter.additions {
+            result.append((refusal(.addition, "\(entry.module).\(entry.parameter)", entry.tensor), .addition(entry)))
         }
         return result
     }
@@ -143,7 +197,9 @@ public final class ConvertPlan {
     /// Whether a replacement is a copy of the base, as PEFT saves it beside adapted embeddings.
     private func isCopy(_ replacement: Replacement) throws(Problem) -> Bool {
         let name = "\(replacement.module).\(replacement.parameter)"
-        guard let base, let place = base.lookup(name), place.info.shape == replacement.tensor.shape else { return false }
+        guard let base, let place = base.lookup(name), place.info.shape == replacement.tensor.shape else {
+            return false
+        }
         return try TensorValues.equal(
             adapter.file, replacement.tensor, base.shards[place.shard].file, place.info, roundingTo: place.info.dtype)
     }
@@ -158,78 +214,23 @@ public final class ConvertPlan {
             hint: "merge it into its base with adapter-merge, or say --allow-lossy to leave it out")
     }
 
-    // MARK: Names
-
-    /// The module under the name that the model has for it.
-    private func named(_ module: ConvertedModule) throws(Problem) -> ConvertedModule {
-        var module = module
-        if adapter.hasFlattenedNames {
-            module.component = KohyaReader.component(of: module.path)
-            module.path = try dotted(module.path)
-        }
-        let first = module.path.split(separator: ".").first.map(String.init) ?? ""
-        // A language model may have a part that is called 'transformer', too.
-        let isPipeline = adapter.dialect == .diffusers || baseComponents.contains(first)
-        if isPipeline, DialectFinder.components.contains(first), module.path.count > first.count + 1 {
-            module.component = first
-            module.path = String(module.path.dropFirst(first.count + 1))
-        } else {
-            module.component = request.component ?? module.component ?? ownComponent
-        }
-        if let name = baseNames[module.sourcePath]?.first, let shape = base?.lookup(name)?.info.shape {
-            module.fit(shape)
-        }
-        if request.target == .peft || request.target == .mlx { try requireOneComponent(module) }
-        return module
-    }
-
-    private func dotted(_ path: String) throws(Problem) -> String {
-        if let known = adapter.recordedModules[path] { return known }
-        guard base != nil else {
-            throw Problem(
-                .incompatible, "needs-base", file: adapter.file.path,
-                "names modules without dots, like '\(path)', which can be read in several ways",
-                hint: "name the model that it was trained on with --base")
-        }
-        let found = baseNames[path] ?? []
-        guard found.count == 1 else {
-            throw Problem(
-                .incompatible, "split-module", file: adapter.file.path,
-                "'\(path)' is \(found.count) tensors of the base: \(found.prefix(4).joined(separator: ", "))",
-                hint: "use a base in the layout that the adapter was trained on")
-        }
-        return ParameterName.module(of: found[0])
-    }
-
-    /// The component that a base of one component is.
-    private var ownComponent: String? {
-        let config = base?.config?.object
-        if let name = config?["_class_name"]?.string {
-            return name.contains("UNet") ? "unet" : name.contains("Transformer") ? "transformer" : nil
-        }
-        let architecture = config?["architectures"]?.array?.first?.string ?? ""
-        return architecture.hasPrefix("CLIPTextModel") || architecture.hasPrefix("T5Encoder") ? "text_encoder" : nil
-    }
-
-    private func requireOneComponent(_ module: ConvertedModule) throws(Problem) {
-        guard let other = modules.first, other.component != module.component else { return }
-        throw Problem(
-            .incompatible, "several-components", file: adapter.file.path,
-            "adapts '\(other.component ?? "a model")' and '\(module.component ?? "a model")', and \(target.name) adapters are for one model",
-            hint: "convert to diffusers instead, which holds all components in one file")
-    }
-
     // MARK: Other deltas
 
     /// A delta as a product of factors: of its full rank, or of as much as is asked for.
     private func approximation(_ change: ModuleChange, _ delta: any RowDelta) throws -> ConvertedModule {
         let file = adapter.file
-        let loaded = try delta.load { (info) throws(Problem) in try TensorValues.doubles(file.read(info), info.dtype) }
+        let read: ValueReader = { (info) throws(Problem) in try TensorValues.doubles(file.read(info), info.dtype) }
         let (rows, columns) = delta.shape
+        if request.truncation == Truncation(), let exact = try delta.factors(read) {
+            return try exactPair(change, delta, exact)
+        }
+        let loaded = try delta.load(read)
+        // Without a wish, everything that float32 can tell.
+        let truncation = request.truncation == Truncation() ? Truncation(ratio: 1e8) : request.truncation
         var iteration = SubspaceIteration(
             DeltaRows(loaded, rows: rows, columns: columns),
             random: NumberedRandom(seed: 0, "convert", change.path))
-        var found = try iteration.approximation(request.truncation)
+        var found = try iteration.approximation(truncation)
         guard found.squaredNorm.isFinite else {
             throw Problem(
                 .incompatible, "non-finite", file: file.path, tensor: change.tensors.first?.name,
@@ -242,7 +243,8 @@ public final class ConvertPlan {
         let kept = found.values.prefix(found.factors.rank).reduce(0) { $0 + $1 * $1 }
         let outcome = ModuleOutcome(
             path: change.path, stackedRank: min(rows, columns), rank: found.factors.rank, norm: norm2.squareRoot(),
-            relativeError: norm2 > 0 ? (error2 / norm2).squareRoot() : 0, retainedEnergy: norm2 > 0 ? min(1, kept / norm2) : 1,
+            relativeError: norm2 > 0 ? (error2 / norm2).squareRoot() : 0,
+            retainedEnergy: norm2 > 0 ? min(1, kept / norm2) : 1,
             largestError: found.largestDropped, isExact: error2 <= 1e-12 * norm2, partsNorm: 0)
         outcomes.append(outcome)
         if !outcome.isExact, !request.allowsLoss {
@@ -253,6 +255,26 @@ public final class ConvertPlan {
                 hint: "--rank N keeps more, and --allow-lossy accepts the error, which is reported")
         }
         return ConvertedModule(change, found.factors, shape: weightShape(change, delta), dtype: dtype)
+    }
+
+    /// Factors that give the delta exactly, each with half of its size.
+    private func exactPair(
+        _ change: ModuleChange, _ delta: any RowDelta, _ exact: DeltaFactors
+    ) throws -> ConvertedModule {
+        let (rows, columns) = delta.shape
+        let dtype = request.dtype ?? .f32
+        let product = LowRank(
+            left: Vectors(exact.left, count: rows, length: exact.rank).transposed,
+            right: Vectors(exact.right, count: exact.rank, length: columns))
+        let stored = try product.rounded(to: dtype, module: change.path)
+        let sum = LowRankSum(product, weights: [Double](repeating: 1, count: exact.rank))
+        let (norm2, error2) = (sum.squaredNorm, sum.squaredError(of: stored))
+        outcomes.append(
+            ModuleOutcome(
+                path: change.path, stackedRank: exact.rank, rank: exact.rank, norm: norm2.squareRoot(),
+                relativeError: norm2 > 0 ? (error2 / norm2).squareRoot() : 0, retainedEnergy: 1, largestError: 0,
+                isExact: true, partsNorm: 0))
+        return ConvertedModule(change, stored, shape: weightShape(change, delta), dtype: dtype)
     }
 
     /// The shape of the weight, which for a convolution only the base knows.

@@ -4,19 +4,20 @@ import Safetensors
 
 /// Something in an adapter that not every dialect can say.
 enum ConvertFeature: Hashable {
-    case dora, upBias, embedding, convolution, experts, replacement, tokenRows, addition, action, twiceApplied
+    case dora, doraEmbedding, upBias, embedding, convolution, experts, replacement, tokenRows, addition, action, twiceApplied
 
     /// What it is, for people.
     var words: String {
         switch self {
         case .dora: "a DoRA magnitude"
+        case .doraEmbedding: "a DoRA magnitude of an embedding, along the other axis"
         case .upBias: "a bias of lora_B"
         case .embedding: "factors of an embedding"
         case .convolution: "factors of a convolution"
         case .experts: "factors of fused experts (target_parameters)"
         case .replacement: "a parameter that is replaced whole"
         case .tokenRows: "rows of an embedding that are replaced (trainable tokens)"
-        case .addition: "a vector that is added to a bias or a norm"
+        case .addition: "a difference that is added to a parameter as it is"
         case .action: "a change that depends on the weight"
         case .twiceApplied: "an output projection that PEFT applies twice"
         }

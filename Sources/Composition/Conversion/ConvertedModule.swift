@@ -1,4 +1,5 @@
 import Adapters
+import GGUF
 import Problems
 import Safetensors
 import Tensors
@@ -17,6 +18,8 @@ struct ConvertedModule: Sendable {
     let sourcePath: String
     /// Its path in the model, without the component.
     var path: String
+    /// The base's tensor, where the path in the adapter stands for several.
+    var baseName: String?
     /// The part of a pipeline that it belongs to.
     var component: String?
     /// What sort of module it is.
@@ -114,7 +117,8 @@ struct ConvertedModule: Sendable {
 
     /// The type in which B can be multiplied by `factor`: float32, unless only exponents change.
     func upType(times factor: Double) -> DType {
-        let isShift = factor == 1 || (factor > 0 && factor.significand == 1 && abs(factor.exponent) < 64 && dtype == .bf16)
+        let isShift =
+            factor == 1 || (factor > 0 && factor.significand == 1 && abs(factor.exponent) < 64 && dtype == .bf16)
         return isShift || dtype == .f64 ? dtype : .f32
     }
 }
@@ -133,6 +137,8 @@ struct ConvertedFiles {
     let name: String
     var tensors: [ConvertedTensor] = []
     var metadata: [(key: String, value: String)]?
+    /// The layout of a GGUF file, whose tensors are in the order of `tensors`.
+    var gguf: GGUFWriter?
     /// Files beside it.
     var others: [(name: String, bytes: [UInt8])] = []
     /// Modules whose scale became part of B.
@@ -144,19 +150,5 @@ struct ConvertedFiles {
     mutating func add(_ module: [ConvertedTensor]) {
         tensors += module
         downNames.append(module[0].name)
-    }
-}
-
-extension [UInt8] {
-    /// The bytes of a matrix (rows × columns) with rows and columns exchanged.
-    func transposed(rows: Int, columns: Int, size: Int) -> [UInt8] {
-        var result = [UInt8](repeating: 0, count: count)
-        for row in 0..<rows {
-            for column in 0..<columns {
-                let (from, to) = ((row * columns + column) * size, (column * rows + row) * size)
-                for byte in 0..<size { result[to + byte] = self[from + byte] }
-            }
-        }
-        return result
     }
 }

@@ -1,5 +1,6 @@
 import Adapters
 import Files
+import GGUF
 import Problems
 import Safetensors
 import Tensors
@@ -43,12 +44,38 @@ public struct Converter {
         for file in files.others { try output.write(file.name, file.bytes) }
         let path = isFile ? "\(output.stagePath)/\(name)" : output.stagePath
         let proof = try ConvertProof(plan, files, path: path)
+        let modules = try proof.run()
+        try check(modules)
         return ConvertResult(
-            modules: try proof.run(), copied: proof.copied, folded: files.folded, bytes: size,
+            modules: modules, copied: proof.copied, folded: files.folded, bytes: size,
             files: [name] + files.others.map(\.name))
     }
 
+    /// What was asked for may lose something only where that is allowed.
+    private func check(_ modules: [(path: String, distance: Double)]) throws {
+        guard let worst = modules.max(by: { $0.distance < $1.distance }) else { return }
+        guard !(worst.distance <= FunctionComparison.tolerance), !plan.request.allowsLoss else { return }
+        throw Problem(
+            .incompatible, "lossy", file: plan.request.path, tensor: worst.path,
+            "would differ from the source by \(worst.distance) of its norm, more than rounding to float32 does",
+            hint: plan.request.dtype == nil
+                ? "--allow-lossy accepts it" : "leave --dtype out, or say --allow-lossy to accept it")
+    }
+
+    private func write(
+        _ files: ConvertedFiles, _ writer: GGUFWriter, _ name: String, _ output: StagedOutput
+    ) throws -> Int {
+        let file = try output.create(name, size: writer.size)
+        let tensors = files.tensors
+        try writer.write({ (at) throws(Problem) in try tensors[at].bytes() }) { (bytes, place) throws(Problem) in
+            try file.write(bytes, at: place)
+        }
+        try file.finish()
+        return file.size
+    }
+
     private func write(_ files: ConvertedFiles, _ name: String, _ output: StagedOutput) throws -> Int {
+        if let writer = files.gguf { return try write(files, writer, name, output) }
         let header = try Header.layout(
             files.tensors.map { ($0.name, $0.dtype, $0.shape) }, metadata: files.metadata, order: .reference)
         let file = try output.create(name, size: header.dataStart + header.dataLength)
@@ -72,6 +99,8 @@ final class ConvertProof {
     private let written: Adapter
     private let facts: [String: ModuleFacts]
     private let downNames: [String]
+    /// The errors of deltas that were approximated.
+    private let approximated: [String: Double]
     /// Pairs that are the same bytes.
     private(set) var copied = 0
 
@@ -84,6 +113,7 @@ final class ConvertProof {
         if list.hasErrors { throw list }
         facts = Dictionary(found.modules.map { ($0.module.down.name, $0) }) { own, _ in own }
         downNames = files.downNames
+        approximated = Dictionary(plan.outcomes.map { ($0.path, $0.relativeError) }) { own, _ in own }
     }
 
     func run() throws -> [(path: String, distance: Double)] {
@@ -94,7 +124,7 @@ final class ConvertProof {
         for (module, name) in zip(plan.modules, downNames) {
             try checkInterrupted()
             guard let own = facts[name] else { throw failure("lacks '\(name)'", module.sourcePath) }
-            result.append((module.sourcePath, try distance(module, own)))
+            result.append((module.path, try max(distance(module, own), approximated[module.sourcePath] ?? 0)))
             try compareVectors(module, own)
         }
         return result
@@ -153,9 +183,11 @@ final class ConvertProof {
         if let bias = module.upBias {
             guard let other = own.module.upBias else { throw failure("has no bias of lora_B", module.sourcePath) }
             let (a, b) = (try values(bias, plan.adapter), try values(other, written))
-            let isSame = a.count == b.count && zip(a, b).allSatisfy { one, two in
-                abs(one * module.scale - two * own.scale) <= FunctionComparison.tolerance * abs(one * module.scale)
-            }
+            let isSame =
+                a.count == b.count
+                && zip(a, b).allSatisfy { one, two in
+                    abs(one * module.scale - two * own.scale) <= FunctionComparison.tolerance * abs(one * module.scale)
+                }
             guard isSame else { throw failure("has another bias of lora_B", module.sourcePath) }
         }
     }
@@ -167,5 +199,9 @@ final class ConvertProof {
 
 extension ConvertPlan {
     /// Opens what was written, as the target's own reader sees it.
-    func reopen(_ path: String) throws(Problem) -> Adapter { try Adapter(path: path) }
+    func reopen(_ path: String) throws(Problem) -> Adapter {
+        let written = try Adapter(path: path)
+        guard let base else { return written }
+        return try written.localized(for: base)
+    }
 }

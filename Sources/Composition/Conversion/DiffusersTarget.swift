@@ -44,7 +44,8 @@ struct DiffusersTarget: ConvertTarget {
             let rest = module.kind == .convolution ? [Int](repeating: 1, count: module.downShape.count - 2) : []
             result.append(
                 plan.whole(
-                    magnitude, name: stem + ".lora_magnitude_vector", shape: rest.isEmpty ? [outputs] : [1, outputs] + rest))
+                    magnitude, name: stem + ".lora_magnitude_vector",
+                    shape: rest.isEmpty ? [outputs] : [1, outputs] + rest))
         }
         if let bias = module.upBias { result.append(plan.whole(bias, name: stem + ".lora_B.bias")) }
         return result
@@ -56,7 +57,10 @@ struct DiffusersTarget: ConvertTarget {
         config["lora_bias"] = .bool(modules.contains { $0.upBias != nil })
         config["target_modules"] = ResultConfig.texts(modules.map(\.path).sorted())
         config.setScales(modules.map { ($0.path, $0.rank, $0.scale) })
-        let kept = ["r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_dora", "use_rslora", "lora_bias", "bias", "peft_type"]
+        let kept = [
+            "r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_dora", "use_rslora", "lora_bias",
+            "bias", "peft_type",
+        ]
         return kept.compactMap { key in config[key].map { (key, $0) } }
     }
 }

@@ -31,7 +31,9 @@ struct MLXTarget: ConvertTarget {
         return files
     }
 
-    private func tensors(_ module: ConvertedModule, _ plan: ConvertPlan, _ rank: Int, _ factor: Double) -> [ConvertedTensor] {
+    private func tensors(_ module: ConvertedModule, _ plan: ConvertPlan, _ rank: Int, _ factor: Double)
+        -> [ConvertedTensor]
+    {
         let (down, up) = (plan.downType(module), plan.upType(module, times: factor))
         let (own, inputs, outputs) = (module.rank, module.downShape[1], module.upShape[0])
         var result = [

@@ -5,12 +5,13 @@ import StrictJSON
 
 /// Writes PEFT's `adapter_model.safetensors` and `adapter_config.json`.
 struct PEFTTarget: ConvertTarget {
-    let name = "PEFT"
+    let name = "PEFT's LoRA"
     let features: Set<ConvertFeature> = [
         .dora, .upBias, .embedding, .convolution, .experts, .replacement, .tokenRows, .twiceApplied,
     ]
 
     func files(_ plan: ConvertPlan) throws -> ConvertedFiles {
+        try plan.requireOneComponent()
         var files = ConvertedFiles(name: "adapter_model.safetensors")
         let common = plan.request.folds ? Self.usual(plan.modules.map(\.scale), else: 1) : nil
         for module in plan.modules {
@@ -27,7 +28,8 @@ struct PEFTTarget: ConvertTarget {
         }
         for rows in plan.adapter.tokenRows {
             files.tensors.append(
-                plan.whole(rows.tensor, name: AdapterNames.saved(rows.module + ".token_adapter.trainable_tokens_delta")))
+                plan.whole(rows.tensor, name: AdapterNames.saved(rows.module + ".token_adapter.trainable_tokens_delta"))
+            )
         }
         files.metadata = [("format", "pt")] + plan.carriedMetadata
         files.others = [("adapter_config.json", try config(plan, common))]
@@ -38,7 +40,10 @@ struct PEFTTarget: ConvertTarget {
         let stem = AdapterNames.stem(path: module.path, depth: module.source?.module.depth ?? 0)
         let isEmbedding = module.kind == .embedding
         let (down, up) = (plan.downType(module), plan.upType(module, times: factor))
-        var names = isEmbedding ? (stem + ".lora_embedding_A", stem + ".lora_embedding_B") : (stem + ".lora_A.weight", stem + ".lora_B.weight")
+        var names =
+            isEmbedding
+            ? (stem + ".lora_embedding_A", stem + ".lora_embedding_B")
+            : (stem + ".lora_A.weight", stem + ".lora_B.weight")
         if let source = module.source?.module, source.repetitions > 1 {
             names = (AdapterNames.down(source, depth: source.depth), AdapterNames.up(source, depth: source.depth))
         }
@@ -79,7 +84,12 @@ struct PEFTTarget: ConvertTarget {
         config["use_dora"] = .bool(plan.modules.contains { $0.magnitude != nil })
         config["lora_bias"] = .bool(plan.modules.contains { $0.upBias != nil })
         config.setScales(
-            plan.modules.map { (path: $0.patternPath, rank: $0.rank, scale: (common ?? $0.scale) / Double($0.source?.module.repetitions ?? 1)) })
+            plan.modules.map {
+                (
+                    path: $0.patternPath, rank: $0.rank,
+                    scale: (common ?? $0.scale) / Double($0.source?.module.repetitions ?? 1)
+                )
+            })
         let plain = plan.modules.filter { $0.kind != .experts && $0.kind != .parameter }
         if case .none = source.targetModules {
             config["target_modules"] = ResultConfig.texts(Set(plain.map { $0.patternPath }).sorted())
@@ -88,11 +98,17 @@ struct PEFTTarget: ConvertTarget {
                 if let value = source.fields[key] { config[key] = value }
             }
         }
-        if !source.targetParameters.isEmpty { config["target_parameters"] = ResultConfig.texts(source.targetParameters) }
+        if !source.targetParameters.isEmpty {
+            config["target_parameters"] = ResultConfig.texts(source.targetParameters)
+        }
         if source.ensureWeightTying { config["ensure_weight_tying"] = .bool(true) }
-        if !source.modulesToSave.isEmpty { config["modules_to_save"] = ResultConfig.texts(source.modulesToSave.sorted()) }
+        if !source.modulesToSave.isEmpty {
+            config["modules_to_save"] = ResultConfig.texts(source.modulesToSave.sorted())
+        }
         if source.bias != "none" { config["bias"] = .string(source.bias) }
-        if let rows = source.fields["trainable_token_indices"], rows != .null { config["trainable_token_indices"] = rows }
+        if let rows = source.fields["trainable_token_indices"], rows != .null {
+            config["trainable_token_indices"] = rows
+        }
         if !source.isFile, !plan.adapter.replacements.isEmpty {
             config["modules_to_save"] = ResultConfig.texts(Set(plan.adapter.replacements.map(\.module)).sorted())
         }
