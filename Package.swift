@@ -143,7 +143,9 @@ let package = Package(
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "Fixtures", "Safetensors", "adapter-combine", "adapter-convert", "adapter-extract", "adapter-inspect", "adapter-merge",
+                "Fixtures", "Adapters", "Problems", "Safetensors", "adapter-combine", "adapter-convert",
+                "adapter-extract", "adapter-inspect",
+                "adapter-merge",
                 "adapter-generate", "adapter-pack", "adapter-swap", "adapter-train", "adapter-unmerge",
                 "adapter-unpack", "adapter-verify",
                 "attach-example",
@@ -160,7 +162,9 @@ let package = Package(
         .testTarget(
             name: "AdaptersTests", dependencies: ["Fixtures", "Adapters", "Safetensors"],
             exclude: ["make_match_table.py", "match-table.json"]),
-        .testTarget(name: "CompositionTests", dependencies: ["Fixtures", "Composition"]),
+        .testTarget(
+            name: "CompositionTests",
+            dependencies: ["Fixtures", "Composition", "Adapters", "Files", "GGUF", "Problems"]),
         .testTarget(name: "ServingTests", dependencies: ["Fixtures", "Serving", "Merging", "CKernels"]),
         .testTarget(name: "MergingTests", dependencies: ["Fixtures", "Merging"]),
         .testTarget(name: "TokenizationTests", dependencies: ["Fixtures", "Tokenization", "Files"]),

@@ -123,8 +123,8 @@ public final class Adapter: Sendable {
         var assembly = AdapterAssembly(config: config, file: source.path)
         if opened.isReadable {
             for (tensor, key) in zip(file.header.tensors, reading.tensors.map(\.key)) { assembly.add(tensor, key) }
-            assembly.finish(
-                hasMore: !reading.changes.isEmpty || !reading.additions.isEmpty || !reading.problems.isEmpty)
+            let hasMore = !reading.changes.isEmpty || !reading.additions.isEmpty || !reading.problems.isEmpty
+            assembly.finish(hasMore: hasMore)
         }
         modules = assembly.modules
         replacements = assembly.replacements
@@ -150,7 +150,11 @@ public final class Adapter: Sendable {
     /// Whether a file is an adapter of a dialect other than PEFT's, by its names.
     package static func isForeignDialect(_ header: Header) -> Bool {
         header.tensors.contains { tensor in
-            guard AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_") else { return false }
+            // diffusers once wrote `to_q.lora.down.weight` and `to_q_lora.down.weight`.
+            let mayBe =
+                AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_")
+                || tensor.name.hasSuffix("lora.down.weight")
+            guard mayBe else { return false }
             return DialectFinder.dialect(of: tensor.name).map { $0 != .peft } ?? false
         }
     }

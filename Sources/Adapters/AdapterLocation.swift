@@ -29,7 +29,7 @@ struct AdapterLocation: Sendable {
         case nil:
             throw Problem(
                 .missing, "no-adapter", file: path, "does not exist",
-                hint: "name a directory that PEFT saved, or its adapter_model.safetensors")
+                hint: "name an adapter's directory, or its file")
         case .directory: try self.init(directory: Directory(path: path))
         default:
             if let archive = try Archive.openIfArchive(path: path) {
@@ -143,7 +143,7 @@ struct AdapterLocation: Sendable {
             .missing, "no-adapter", file: directory.path, "holds no \(tensorName)",
             hint: isModel
                 ? "this looks like a model; the order is: BASE first, then the adapter"
-                : "name a directory that PEFT's save_pretrained wrote")
+                : "name an adapter's directory, or its file")
     }
 
     private static func configAbsent(_ path: String) -> Problem {

@@ -11,13 +11,33 @@ public enum DeepCheck {
         let hasMore =
             !adapter.replacements.isEmpty || !adapter.tokenRows.isEmpty
             || adapter.modules.contains { $0.magnitude != nil || $0.upBias != nil }
-        if hasMore || adapter.modules.isEmpty { return false }
+        if hasMore || (adapter.modules.isEmpty && adapter.changes.isEmpty && adapter.additions.isEmpty) { return false }
         let scales = ScaleResolver(config: adapter.config, file: adapter.configPath)
         for module in adapter.modules {
             guard module.up.dtype.kernel != nil, module.down.dtype.kernel != nil else { return false }
             if scales.alpha(of: module.patternPath) == 0 { continue }
             if try TensorValues.isZero(adapter.file, module.up) { continue }
             guard try TensorValues.isZero(adapter.file, module.down) else { return false }
+        }
+        for addition in adapter.additions where addition.scale != 0 {
+            guard try TensorValues.isZero(adapter.file, addition.tensor) else { return false }
+        }
+        for change in adapter.changes where try !isZero(change, adapter) { return false }
+        return true
+    }
+
+    /// Whether a change is a delta that is zero; reads it up to the first row that is not.
+    private static func isZero(_ change: ModuleChange, _ adapter: Adapter) throws(Problem) -> Bool {
+        guard case .delta(let delta, let scale) = change.effect else { return false }
+        if scale == 0 { return true }
+        let loaded = try delta.load { (info) throws(Problem) in
+            try TensorValues.doubles(adapter.file.read(info), info.dtype)
+        }
+        for row in 0..<delta.shape.rows {
+            try checkInterrupted()
+            var values = [Double](repeating: 0, count: delta.shape.columns)
+            loaded.add(row..<row + 1, times: 1, to: &values)
+            if values.contains(where: { $0 != 0 }) { return false }
         }
         return true
     }

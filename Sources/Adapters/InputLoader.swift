@@ -157,7 +157,7 @@ public struct LoadedInputs: Sendable {
         for adapter in adapters {
             guard try DeepCheck.changesNothing(adapter) else { return nil }
         }
-        let count = adapters.reduce(0) { $0 + $1.modules.count }
+        let count = adapters.reduce(0) { $0 + $1.modules.count + $1.changes.count + $1.additions.count }
         return Problem(
             .incompatible, "zero-delta", file: adapters[0].file.path,
             "holds nothing but deltas that are zero, all \(count): the merged model would be the base",

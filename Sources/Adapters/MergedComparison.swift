@@ -7,7 +7,7 @@ import Tensors
 /// Holds a merged model against its base and adapters: a second, plain way to the same weights.
 ///
 /// Nothing of the merge engine is used: each weight is W + Σ weight·scale·Σₖ B·A by a loop in double precision, rounded
-/// once. It takes long, and agrees to the last bit with a merge that is right.
+/// once. Only changes that are no products are computed by the same code, each tensor at once. It takes long, and agrees to the last bit with a merge that is right.
 public struct MergedComparison: Sendable {
     /// Tensors that the adapters change.
     public private(set) var tensors = 0
@@ -283,7 +283,9 @@ private struct Expectation {
         if let source = changes.isEmpty ? name : changes.first?.2.source, let place = base.lookup(source) {
             let info = place.info
             start = try TensorValues.doubles(base.shards[place.shard].file.read(info), info.dtype)
-            let hasTerms = changes.contains { !$0.2.terms.isEmpty && $0.2.replacement == nil }
+            let hasTerms = changes.contains {
+                (!$0.2.terms.isEmpty || !$0.2.changes.isEmpty) && $0.2.replacement == nil
+            }
             if info.dtype.bits == 8, hasTerms || !isScaled {
                 scales = try StoredScales(base: base, of: info)?.perElement()
             }
@@ -308,6 +310,7 @@ private struct Expectation {
                 let vector = try TensorValues.doubles(adapter.file.read(addition.tensor), addition.tensor.dtype)
                 for at in vector.indices { start[at] += weight * addition.scale * vector[at] }
             }
+            for change in update.changes { try Self.apply(change, of: adapter, weight, update.shape, pristine, &start) }
             for term in update.terms {
                 let delta = try Self.delta(adapter, term, weight)
                 guard let magnitude = term.magnitude else {
@@ -327,6 +330,29 @@ private struct Expectation {
         }
         self.pristine = origin
         values = start
+    }
+
+    /// A change that is no product; an action is added as its difference to W.
+    private static func apply(
+        _ change: ModuleChange, of adapter: Adapter, _ weight: Double, _ shape: [Int], _ pristine: [Double],
+        _ values: inout [Double]
+    ) throws(Problem) {
+        let rows = shape.count < 2 ? 1 : shape[0]
+        let columns = rows == 0 ? 0 : pristine.count / rows
+        let read: ValueReader = { (info) throws(Problem) in
+            try TensorValues.doubles(adapter.file.read(info), info.dtype)
+        }
+        switch change.effect {
+        case .delta(let delta, let scale):
+            try delta.load(read).add(0..<rows, times: scale * weight, to: &values)
+        case .action(let action):
+            let loaded = try action.load(shape: (rows, columns), read) { (range) throws(Problem) in
+                Array(pristine[range.lowerBound * columns..<range.upperBound * columns])
+            }
+            var new = pristine
+            loaded.apply(0..<rows, to: &new)
+            for at in new.indices { values[at] += new[at] - pristine[at] }
+        }
     }
 
     private static func delta(_ adapter: Adapter, _ term: LowRankTerm, _ weight: Double) throws(Problem) -> [Double] {
@@ -356,7 +382,7 @@ private struct Expectation {
         _ values: inout [Double], _ pristine: [Double], _ delta: [Double], _ m: [Double], _ term: LowRankTerm
     ) {
         let (rows, columns) = (term.view.rows, term.view.columns)
-        let perRow = term.magnitude?.isPerRow == true
+        let (perRow, epsilon) = (term.magnitude?.isPerRow == true, term.magnitude?.epsilon ?? 0)
         var sums = [Double](repeating: 0, count: perRow ? rows : columns)
         for i in 0..<rows {
             for j in 0..<columns {
@@ -369,7 +395,7 @@ private struct Expectation {
                 let at = i * columns + j
                 let output = perRow ? i : j
                 let v = pristine[at] + delta[at]
-                values[at] += m[output] / sums[output].squareRoot() * v - pristine[at]
+                values[at] += m[output] / (sums[output].squareRoot() + epsilon) * v - pristine[at]
             }
         }
     }

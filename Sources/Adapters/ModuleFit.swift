@@ -36,6 +36,13 @@ enum ModuleFit: Equatable {
             self = .rowsAreOutputs
             return
         }
+        if a.count == 2, shape.count > 3, b[1] == a[0], shape[0] == b[0], shape.dropFirst().reduce(1, *) == a[1],
+            !module.isEmbedding
+        {
+            // AdaLoRA's factors of a convolution are matrices.
+            self = .rowsAreOutputs
+            return
+        }
         if module.isEmbedding {
             guard a.count == 2, shape == [a[1], b[0]], b[1] == a[0] else { return nil }
             self = .embedding

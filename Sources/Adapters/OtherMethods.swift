@@ -2,18 +2,22 @@ import Problems
 
 /// PEFT methods that are recognised but not merged here, each with its reason.
 public enum OtherMethods {
-    /// The reason why an adapter of `type` is not merged; `nil` for LoRA.
+    /// The reason why an adapter of `type` is not merged; `nil` for what is.
     public static func reason(type: String) -> String? {
         switch type {
         case "LORA", "TRAINABLE_TOKENS": nil
+        case _ where PEFTKinds.reads(type): nil
         case "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE":
             "it is learned input, not a change of weights, so there is nothing to merge"
         case "ADAPTION_PROMPT": "it adds attention over learned prompts, which is no change of weights"
         case "XLORA", "POLY": "it mixes several adapters for each input, so there is nothing fixed to merge"
         case "SHADOW", "LILY", "SUPERTUNING": "it adds layers beside the model, which is no change of weights"
-        case "ADALORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "VERA", "PVERA", "LN_TUNING", "RANDLORA",
-            "FOURIERFT", "WAVEFT", "VBLORA", "C3A", "SHIRA", "ROAD", "GRALORA", "DELORA", "MISS", "BONE", "HIRA",
-            "GLORA", "TINYLORA", "FROD", "UNILORA", "PSOFT", "PEANUT", "OSF", "DEFT", "ADAMSS", "BEFT":
+        case "RANDLORA", "PVERA", "VBLORA":
+            "its weights are made of vectors or projections that all modules share, and its own rule is not read here"
+        case "FOURIERFT", "WAVEFT": "its weights are coefficients of a transform, whose rule is not read here"
+        case "SHIRA": "it changes single weights at places of its own, and its own rule is not read here"
+        case "ROAD", "PSOFT", "OSF", "C3A", "UNILORA", "TINYLORA", "GRALORA", "DELORA", "MISS", "BONE", "HIRA", "GLORA",
+            "FROD", "PEANUT", "DEFT", "ADAMSS", "BEFT":
             "its weights are no product B·A, and its own rule is not read here"
         default: unknown
         }
@@ -24,10 +28,15 @@ public enum OtherMethods {
     /// Whether PEFT 0.21.2 has a method of this type.
     static func isKnown(type: String) -> Bool { reason(type: type) != unknown }
 
+    /// What can be done with what is not merged.
+    package static let hint =
+        "adapter-inspect shows what it holds; LoRA, trainable tokens and "
+        + "\(PEFTKinds.types.joined(separator: ", ")) can be verified and merged"
+
     static func refusal(type: String, file: String) -> Problem {
         Problem(
             .incompatible, "not-lora", file: file,
             "peft_type is \(type): \(reason(type: type) ?? "it is not LoRA")",
-            hint: "adapter-inspect shows what it holds; LoRA and trainable tokens can be verified and merged")
+            hint: hint)
     }
 }

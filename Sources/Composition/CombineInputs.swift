@@ -57,6 +57,14 @@ struct CombineInputs: Sendable {
                     "replaces rows of an embedding and has no delta, so there is nothing to add up",
                     hint: "adapter-merge applies it together with others"))
         }
+        if config.type == "LN_TUNING" {
+            result.append(
+                Problem(
+                    .incompatible, "not-lora", file: file,
+                    "replaces the parameters of norms and has no delta, so there is nothing to add up",
+                    hint: "merge it with adapter-merge"))
+        }
+        result += others(facts.adapter)
         if config.type == "LORA", config.useDoRA || facts.modules.contains(where: \.isDoRA) {
             result.append(
                 Problem(
@@ -72,6 +80,28 @@ struct CombineInputs: Sendable {
                         + "added", hint: "a convolution with groups has none; leave the adapter out"))
         }
         return result
+    }
+
+    /// Changes that are no products, and what is added whole.
+    private static func others(_ adapter: Adapter) -> [Problem] {
+        if let change = adapter.changes.first {
+            let isDelta = change.scale != nil
+            return [
+                Problem(
+                    .incompatible, "not-lora", file: adapter.file.path, tensor: change.tensors.first?.name,
+                    "is \(change.method) for '\(change.path)', which is no product B·A that could be added up",
+                    hint: isDelta
+                        ? "make a LoRA of it first, with adapter-convert --to peft"
+                        : "merge it with adapter-merge, then make a plain adapter of the result with adapter-extract")
+            ]
+        }
+        guard let addition = adapter.additions.first else { return [] }
+        return [
+            Problem(
+                .incompatible, "not-lora", file: adapter.file.path, tensor: addition.tensor.name,
+                "is a difference of full size for '\(addition.module).\(addition.parameter)', which is no product B·A",
+                hint: "merge it with adapter-merge, then make a plain adapter of the result with adapter-extract")
+        ]
     }
 
     // MARK: Bases

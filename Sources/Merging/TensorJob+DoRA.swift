@@ -50,7 +50,7 @@ extension TensorJob {
         columnFactors = columnFactors.map { $0.map { $0 == 0 ? 1 : $0 } }
     }
 
-    /// m / n for each row, where n is the norm of W + D (PEFT `tuners/lora/dora.py`; no epsilon).
+    /// m / n for each row, where n is the norm of W + D (PEFT `tuners/lora/dora.py`).
     func perRowFactors(
         _ block: Block, _ buffers: BlockBuffers, _ weights: UnsafeMutableRawBufferPointer, _ magnitude: Magnitude,
         _ factors: PreparedFactors

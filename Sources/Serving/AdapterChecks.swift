@@ -61,12 +61,29 @@ enum AdapterChecks {
     /// Parameters that a merge would copy, and that no computation here can use.
     private static func unserved(_ adapter: Adapter, _ resolution: Resolution) -> [Problem] {
         resolution.updates.compactMap { update in
+            if let problem = unserved(update, adapter) { return problem }
             guard let tensor = update.replacement, tensor.dtype.kernel == nil else { return nil }
             return Problem(
                 .incompatible, "bad-dtype", file: adapter.file.path, tensor: tensor.name,
                 "replaces '\(update.name)' by \(tensor.dtype.rawValue), but only floating-point numbers can be served",
                 hint: "merge the adapter instead")
         }
+    }
+
+    /// What is no product of two small factors would need a weight of full size for each adapter.
+    private static func unserved(_ update: TensorUpdate, _ adapter: Adapter) -> Problem? {
+        let (what, tensor): (String, TensorInfo?)
+        if let change = update.changes.first {
+            (what, tensor) = ("is \(change.method)", change.tensors.first)
+        } else if let addition = update.addition, update.shape.count > 1 {
+            (what, tensor) = ("is a difference of full size", addition.tensor)
+        } else {
+            return nil
+        }
+        return Problem(
+            .incompatible, "not-lora", file: adapter.file.path, tensor: tensor?.name,
+            "\(what) for '\(update.name)', which is no product B·A that could be attached",
+            hint: "merge it into the base with adapter-merge, or make a LoRA of it first")
     }
 
     private static func untrained(_ problem: Problem) -> Problem {
@@ -87,8 +104,8 @@ enum AdapterChecks {
             "attach it to the original 16-bit model",
         "serve it as an adapter": nil,
         "merge it with PEFT, or serve it as an adapter": nil,
-        "adapter-inspect shows what it holds; LoRA and trainable tokens can be verified and merged":
-            "LoRA and trainable tokens can be attached",
+        OtherMethods.hint:
+            "LoRA, AdaLoRA, LN tuning and trainable tokens can be attached",
         "a bias cannot be added to this architecture: train with lora_bias=False":
             "only a bias that the base has can be changed while it runs: train with lora_bias=False",
         "build the repeated base first, then merge with this field removed":

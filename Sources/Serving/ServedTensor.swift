@@ -115,7 +115,7 @@ struct ServedTensor: Sendable {
         return result
     }
 
-    /// m / ‖W + D‖ over the rows or columns (PEFT `tuners/lora/dora.py`; no epsilon), computed once for each adapter.
+    /// m / ‖W + D‖ over the rows or columns (PEFT `tuners/lora/dora.py`), computed once for each adapter.
     private func addMagnitude(to matrix: inout ServedMatrix) throws(Problem) {
         guard let entry = planned.terms.first(where: { $0.term.magnitude != nil }),
             let magnitude = entry.term.magnitude
@@ -126,7 +126,7 @@ struct ServedTensor: Sendable {
         let factors = try owner.factors.value(key) { () throws(Problem) in
             let m = try owner.values(of: magnitude.tensor)
             let squares = magnitude.isPerRow ? plain.rowSquares() : plain.columnSquares()
-            return zip(m, squares).map { $0 / $1.squareRoot() }
+            return zip(m, squares).map { $0 / ($1.squareRoot() + magnitude.epsilon) }
         }
         if magnitude.isPerRow { matrix.rowFactors = factors } else { matrix.columnFactors = factors }
     }

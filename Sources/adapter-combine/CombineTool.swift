@@ -63,7 +63,7 @@ enum CombineTool {
             ("METHOD", CombineMethod.allCases.map(\.rawValue).joined(separator: ", ") + "."),
             (
                 "ADAPTER[:WEIGHT]...",
-                "Adapters: directories that PEFT saved, their .safetensors files, or archives. A weight multiplies the delta."
+                "Adapters: directories or files of any dialect, or archives. A weight multiplies the delta."
             ),
         ],
         examples: [

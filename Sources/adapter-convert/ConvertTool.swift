@@ -18,7 +18,7 @@ enum ConvertTool {
                 + "function in another. Factors are copied byte for byte where nothing has to change. Where the target has no field "
                 + "for a scale (rsLoRA, rank_pattern and alpha_pattern in MLX and GGUF), it becomes part of B, in float32.",
             "What the target cannot say (DoRA in GGUF, biases in MLX, ...) is refused by name. --allow-lossy leaves it out instead, "
-                + "and says what was lost. LoHa, LoKr and full differences become pairs of factors: exactly, or with --rank, "
+                + "and says what was lost. LoHa, LoKr and VeRA become pairs of factors: exactly, or with --rank, "
                 + "--energy or --ratio and --allow-lossy as the best approximation, with its error.",
             "Before OUT appears it is read back, and what each module does is compared with the source.",
             "OUT is a file if its name ends in .safetensors or .gguf, else a directory. PEFT and MLX need a directory, for their "

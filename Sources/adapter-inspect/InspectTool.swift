@@ -13,8 +13,8 @@ enum InspectTool {
         name: "adapter-inspect", summary: "show what an adapter, a model or a safetensors file is",
         usage: ["PATH...", "PATH --norms [--base BASE] [--plot FILE.svg]", "PATH --compare OTHER"],
         description: [
-            "Tells what each PATH is: a LoRA adapter as PEFT saves it (or another PEFT method, and why that cannot be "
-                + "merged), a model, or any safetensors file. What counts is the content, not the file's name. Headers and "
+            "Tells what each PATH is: an adapter of any dialect (PEFT, kohya and LyCORIS, diffusers, MLX, GGUF, 'adapters'; and, "
+                + "if it cannot be merged, why), a model, or any safetensors file. What counts is the content, not the file's name. Headers and "
                 + "configs are enough for that, so it takes milliseconds whatever the size; but for an adapter's identity, a digest of "
                 + "its file, for which up to 1 GiB is read. An archive has it in its directory.",
             "What is wrong with a file is told on stderr and decides the exit code; the other files are shown all the same. "

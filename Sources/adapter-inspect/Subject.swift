@@ -76,7 +76,7 @@ enum Subject {
             guard error.code == "no-adapter", error.hint?.hasPrefix("name one of") != true else { throw error }
             throw Problem(
                 .missing, "nothing-known", file: path, "holds neither an adapter nor a model",
-                hint: "an adapter has adapter_model.safetensors, a model has .safetensors files and config.json")
+                hint: "an adapter is one .safetensors or .gguf file, a model has .safetensors files and config.json")
         }
     }
 

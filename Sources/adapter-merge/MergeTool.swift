@@ -15,7 +15,7 @@ enum MergeTool {
         usage: ["BASE ADAPTER[:WEIGHT]... -o OUT"],
         description: [
             "Writes OUT, a checkpoint whose weights are those of BASE with the deltas of the adapters added: "
-                + "W + the sum of weight · scale · B·A. All deltas of a tensor are summed first, and each weight is rounded "
+                + "W + the sum of weight · scale · B·A, or what another kind of adapter does instead. All deltas of a tensor are summed first, and each weight is rounded "
                 + "once, to nearest even. The base's files, tensor order and dtypes are kept unless told otherwise, tensors "
                 + "that no adapter touches are copied byte for byte, and config, tokenizer and other small files come along.",
             "Memory stays small whatever the size of the model. The output appears whole or not at all, its bytes depend on "
@@ -52,7 +52,7 @@ enum MergeTool {
             ("BASE", "A checkpoint: a directory (also a pipeline of diffusers), its index, or one .safetensors file."),
             (
                 "ADAPTER[:WEIGHT]...",
-                "Adapters: directories that PEFT saved, their .safetensors files, or archives. A weight multiplies the delta."
+                "Adapters: directories or files of any dialect, or archives. A weight multiplies the delta."
             ),
         ],
         examples: [

@@ -48,7 +48,7 @@ enum SwapTool {
             ("MODEL", "The model's directory."), ("COMMAND", "use, base, status, recover or forget."),
             (
                 "[ADAPTER[:WEIGHT]...]",
-                "For use: directories that PEFT saved, their .safetensors files, or archives. For forget: generations."
+                "For use: directories or files of any dialect, or archives. For forget: generations."
             ),
         ],
         examples: [

@@ -14,7 +14,7 @@ enum VerifyTool {
         name: "adapter-verify", summary: "check that adapters fit a base model",
         usage: ["BASE ADAPTER...", "[BASE] ADAPTER... --for PROGRAM"],
         description: [
-            "Reads the headers and configs of a base checkpoint and of LoRA adapters, and tells everything that stands "
+            "Reads the headers and configs of a base checkpoint and of adapters, and tells everything that stands "
                 + "against using them together: halves that are missing, shapes and ranks that do not fit, names that match "
                 + "nothing, config fields that contradict the tensors, damaged files. All problems are listed, not just "
                 + "the first.",
@@ -51,7 +51,7 @@ enum VerifyTool {
             ),
             (
                 "ADAPTER...",
-                "Adapters: directories that PEFT saved, their .safetensors files, or archives. PATH:WEIGHT gives a weight."
+                "Adapters: directories or files of any dialect, or archives. PATH:WEIGHT gives a weight."
             ),
         ],
         examples: [

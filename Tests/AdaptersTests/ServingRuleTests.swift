@@ -317,6 +317,7 @@ import Testing
             (["error dora"], kohya("lora_unet_a") + [("lora_unet_a.dora_scale", [6, 1])], [:]),
             (["error other-method"], kohya("lora_unet_a") + [("lora_unet_b.diff", [6, 8])], [:]),
             (["error component"], kohya("lycoris_a"), [:]),
+            (["error no-translation"], kohya("lora_unet_joint_blocks_0_x_block_attn_proj"), [:]),
             (["warning transformer-names"], kohya("lora_transformer_a"), [:]),
         ]
         for one in cases {

@@ -22,22 +22,6 @@ ALIEN = {
         peft.PromptEncoderConfig(num_virtual_tokens=3, encoder_hidden_size=8, **CAUSAL),
         "P-tuning adds virtual tokens",
     ),
-    "ia3": (
-        peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
-        "IA3 rescales activations; not a low-rank sum",
-    ),
-    "loha": (peft.LoHaConfig(r=2, alpha=4, target_modules=TARGETS), "LoHa: a Hadamard product of two products"),
-    "lokr": (peft.LoKrConfig(r=2, alpha=4, target_modules=TARGETS), "LoKr: a Kronecker product"),
-    "adalora": (
-        peft.AdaLoraConfig(init_r=3, target_r=2, total_step=10, target_modules=TARGETS),
-        "AdaLoRA has a third factor lora_E",
-    ),
-    "vera": (peft.VeraConfig(r=4, target_modules=["q_proj"]), "VeRA shares random projections"),
-    "oft": (peft.OFTConfig(oft_block_size=4, target_modules=TARGETS), "OFT rotates the weights"),
-    "ln-tuning": (
-        peft.LNTuningConfig(target_modules=["input_layernorm"]),
-        "layer norm tuning replaces norms and is no LoRA",
-    ),
     "pissa": (
         peft.LoraConfig(init_lora_weights="pissa", **LORA),
         "init_lora_weights=pissa: training started from a base that PEFT had changed",

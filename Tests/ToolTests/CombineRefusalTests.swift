@@ -194,7 +194,7 @@ import Testing
         ]
         try refused(
             "stack", [path, missing], code: "no-adapter", status: 66, [messages[0]],
-            hint: "name a directory that PEFT saved, or its adapter_model.safetensors")
+            hint: "name an adapter's directory, or its file")
         try refused(
             "stack", [scratch("short"), path], code: "truncated", status: 65, [messages[1]],
             hint: "the file ends 7 bytes early: download it again")
@@ -203,6 +203,27 @@ import Testing
         try refused(
             "svd", [dora, path, scratch("short")], ["--rank", "3"], code: "truncated", status: 65,
             [messages[2], messages[1]], hint: nil)
+    }
+
+    /// Other kinds merge, but have no factors to add up.
+    @Test func otherKinds() throws {
+        var random = SeededRandom(2)
+        for (type, fields, parts, hint) in [
+            ("LOKR", #","r":1,"alpha":1"#, [("lokr_w1", [2, 3]), ("lokr_w2", [4, 2])], "adapter-convert --to peft"),
+            ("IA3", "", [("ia3_l", [8, 1])], "adapter-extract"),
+        ] {
+            let tensors = parts.map { name, shape in
+                TensorFile.Tensor(
+                    "\(Pair.prefix)layers.0.q_proj.\(name)", "F32", shape, random.numbers(shape.reduce(1, *)))
+            }
+            try scratch.write("b/adapter_model.safetensors", TensorFile(tensors).encoded)
+            try scratch.write(
+                "b/adapter_config.json", #"{"peft_type":"\#(type)"\#(fields),"target_modules":["q_proj"]}"#)
+            let answer = Tools.run("adapter-combine", ["stack", path, scratch("b"), "-o", scratch("out")])
+            #expect(answer.status == 1)
+            #expect(answer.errors.count == 1 && answer.errors[0].contains("which is no product B·A"), "\(answer.err)")
+            #expect(answer.hints.contains { $0.contains(hint) }, "\(answer.err)")
+        }
     }
 
     /// Whatever adapter-merge refuses for what the adapter is, no method takes either; but a quantised base is no matter.

@@ -68,7 +68,7 @@ import Testing
         let adapter = Golden.path("linear-qv-f32") + "/adapter"
         let cases: [([String], Int32)] = [
             ([adapter, "--compare", Golden.path("linear-qv-f32") + "/base"], 64),
-            ([adapter, "--compare", "\(Golden.directory)/refused/ia3/adapter"], 64),
+            ([adapter, "--compare", "\(Golden.directory)/refused/prefix-tuning/adapter"], 64),
             ([adapter, "--compare", "/does/not/exist"], 66), ([adapter, adapter, "--compare", adapter], 64),
             ([adapter, "--compare", adapter, "--norms"], 64), ([adapter, "--base", adapter], 64),
             ([adapter, adapter, "--plot", "/tmp/x.svg"], 64), ([Golden.path("linear-qv-f32") + "/base", "--norms"], 0),

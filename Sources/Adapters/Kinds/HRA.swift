@@ -1,7 +1,7 @@
 import Problems
 import Safetensors
 
-/// HRA: inputs are reflected, W' = W · H_0 · H_1 ... with H_i = I - 2 u_i u_iᵀ.
+/// HRA: inputs are reflected at r vectors, one after the other, W' = W · H_0 · H_1 and so on, H_i = I - 2 u_i u_iᵀ.
 ///
 /// hra_u (in·kernel × r), whose columns are brought to length 1, with `apply_GS` to right angles as well
 /// (PEFT 0.21.2, `tuners/hra/layer.py`).

@@ -28,8 +28,7 @@ enum LyCORISKinds {
         Method(name: "IA3", own: ["weight", "on_input"], shared: []),
         Method(name: "OFT", own: ["oft_blocks", "rescale"], shared: ["alpha", "diff_b"]),
         Method(
-            name: "GLoRA", own: ["a1.weight", "a2.weight", "b1.weight", "b2.weight", "bm.weight"],
-            shared: ["alpha", "scalar"]),
+            name: "GLoRA", own: GLoRAAction.parts, shared: ["alpha", "diff_b"]),
     ]
 
     /// The value of a `scalar` tensor, which the delta is multiplied by.
@@ -97,10 +96,7 @@ enum LyCORISKinds {
             }
         case "IA3": addIA3(module, own, &reading)
         case "OFT": addRotation(module, own, &reading)
-        case "GLoRA":
-            module.problem(
-                "not-lora", own.all.first, "belongs to GLoRA, which is not read here",
-                hint: "merge it with the library that trained it", &reading)
+        case "GLoRA": addGLoRA(module, own, &reading)
         default: break
         }
     }
@@ -204,6 +200,19 @@ enum LyCORISKinds {
             return [
                 ModuleChange(
                     path: parts.path, method: isButterfly ? "BOFT" : "OFT", tensors: parts.all,
+                    effect: .action(action))
+            ]
+        }
+    }
+
+    private static func addGLoRA(_ module: LyCORISModule, _ own: ModuleParts, _ reading: inout DialectReading) {
+        let alpha = module.alpha(&reading)
+        if module.parts["alpha"] != nil, alpha == nil { return }
+        reading.add(own) { (parts) throws(Problem) in
+            let action = try GLoRAAction(parts, alpha: alpha)
+            return [
+                ModuleChange(
+                    path: parts.path, method: "GLoRA", tensors: parts.all, rank: action.rank, alpha: alpha,
                     effect: .action(action))
             ]
         }

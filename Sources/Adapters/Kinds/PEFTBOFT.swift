@@ -1,7 +1,7 @@
 import Problems
 import Safetensors
 
-/// PEFT's BOFT: stages of rotations of inputs, W' = s · (W · Mᵀ) with M = M_last · ... · M_0.
+/// PEFT's BOFT: stages of rotations of inputs, W' = s · (W · M_0ᵀ · M_1ᵀ and so on).
 ///
 /// boft_R (stages × count × b × b); S = ½(X - Xᵀ), R = (I - S)(I + S)⁻¹, M_i = P_i · diag(R_i) · P_iᵀ. P_i puts the runs
 /// of b/2 inputs in each 2^i · b inputs in an order of evens and odds. boft_s (out × 1) multiplies outputs

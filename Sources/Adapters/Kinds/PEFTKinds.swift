@@ -48,6 +48,9 @@ enum PEFTKinds {
     /// Whether adapters of this `peft_type` are read.
     static func reads(_ type: String) -> Bool { methods[type] != nil }
 
+    /// All types that are read.
+    static var types: [String] { methods.keys.sorted() }
+
     /// Reads names and config.
     static func read(
         _ file: SafetensorsFile, _ config: PEFTConfig, configPath: String, why: String

@@ -79,9 +79,9 @@ struct PEFTOFTAction: WeightAction {
         return result
     }
 
-    /// R = (I - Q)(I + Q)⁻¹, or I + 2Q + 2Q² + ... + Qⁿ of `terms` terms, which is near (I + Q)(I - Q)⁻¹.
+    /// The rotation of a skew Q: (I - Q)(I + Q)⁻¹, or the sum of a series that is near (I + Q)(I - Q)⁻¹.
     ///
-    /// The last power counts once; three terms are as four.
+    /// The series I + 2Q + 2Q² + 2Q³ to its last power, which counts once; three terms are as four.
     static func rotation(_ q: [Double], _ size: Int, _ terms: Int?) -> [Double] {
         guard let terms else { return DenseMatrix.cayley(q, size: size, sign: 1) }
         var result = DenseMatrix.identity(size)

@@ -92,6 +92,14 @@ enum DiffusersRules {
                 "begins with none of lora_unet_, lora_te_, lora_te1_, lora_te2_, and diffusers does not translate such names"
                     + facts.more(found.count), hint: convertHint)
         },
+        ServingRule(.error, "no-translation", of: [.kohya]) { facts in
+            let found = facts.adapter.storedTensors.filter { $0.name.hasPrefix("lora_unet_joint_blocks_") }
+            guard let first = found.first else { return nil }
+            return .init(
+                .tensor(first.name),
+                "is for Stable Diffusion 3, for which diffusers does not translate kohya's names"
+                    + facts.more(found.count), hint: convertHint)
+        },
         ServingRule(.warning, "transformer-names", of: [.kohya]) { facts in
             let found = facts.adapter.storedTensors.filter { $0.name.hasPrefix("lora_transformer_") }
             guard let first = found.first else { return nil }

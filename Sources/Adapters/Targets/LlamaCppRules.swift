@@ -8,14 +8,14 @@ enum LlamaCppRules {
             .packed("llama.cpp"),
             .otherFormat(
                 "llama.cpp", reads: [.gguf, .peft], "GGUF, which its converter makes of PEFT's directories",
-                hint: "convert it: adapter-convert ADAPTER -o OUT --to gguf"),
+                hint: "convert it: adapter-convert ADAPTER -o OUT.gguf --to gguf --base BASE"),
             .fileName("llama.cpp's converter", "adapter_model.safetensors", of: .peft),
             .notLoRA("llama.cpp's converter", hint: mergeHint),
         ] + ofConverter + ofLoader
 
     private static let mergeHint = "merge it with adapter-merge, and convert the merged model"
     private static let foldHint =
-        "adapter-convert ADAPTER -o OUT --to gguf multiplies the scales in; so does adapter-combine stack"
+        "adapter-convert ADAPTER -o OUT.gguf --to gguf --base BASE multiplies the scales in"
 
     // MARK: Of PEFT's directories
 
@@ -114,7 +114,8 @@ enum LlamaCppRules {
         ServingRule(.note, "conversion", of: [.peft]) { facts in
             .init(
                 .file, "has to be converted first, since llama.cpp itself loads GGUF",
-                hint: "adapter-convert ADAPTER -o OUT --to gguf, or llama.cpp's convert_lora_to_gguf.py")
+                hint:
+                    "adapter-convert ADAPTER -o OUT.gguf --to gguf --base BASE, or llama.cpp's convert_lora_to_gguf.py")
         },
         ServingRule(.note, "no-base-name", of: [.peft]) { facts in
             guard facts.config.baseModel == nil else { return nil }
@@ -145,58 +146,15 @@ enum LlamaCppRules {
 
     // MARK: Of GGUF files
 
+    /// Pairs, names, shapes and the architecture are checked where such a file is read.
     private static let ofLoader: [ServingRule] = [
-        value("general-type", "general.type", "adapter"),
-        value("adapter-type", "adapter.type", "lora"),
-        ServingRule(.error, "architecture", of: [.gguf]) { facts in
-            guard let traits = facts.resolution?.traits, let own = note("general.architecture", facts),
-                let wanted = traits.modelType.flatMap({ architectures[$0] }), own != wanted
-            else { return nil }
-            return .init(
-                .file,
-                "is for the architecture '\(own)', but the base is '\(wanted)' to llama.cpp, which refuses the pair",
-                hint: "is this the base that the adapter was trained on?")
+        ServingRule(.error, "type", of: [.gguf]) { facts in
+            guard let found = facts.adapter.problems.first(where: { $0.code == "not-lora" }) else { return nil }
+            return .init(.file, found.message, hint: found.hint)
         },
-        ServingRule(.error, "tensor-name", of: [.gguf]) { facts in
-            let endings = [".lora_a", ".lora_b", "_norm.weight"]
-            let found = facts.adapter.storedTensors.filter { tensor in !endings.contains(where: tensor.name.hasSuffix) }
-            guard let first = found.first else { return nil }
-            return .init(
-                .tensor(first.name),
-                "ends in neither .lora_a nor .lora_b, which llama.cpp refuses\(facts.more(found.count))",
-                hint: "convert the adapter again")
+        ServingRule(.note, "activated-lora", of: [.gguf]) { facts in
+            guard facts.adapter.problems.contains(where: { $0.code == "activated-lora" }) else { return nil }
+            return .init(.file, "is an activated LoRA: only llama-server acts on its invocation tokens")
         },
-        ServingRule(.error, "norm-weights", of: [.gguf]) { facts in
-            let found = facts.adapter.storedTensors.filter { $0.name.hasSuffix("_norm.weight") }
-            guard let first = found.first else { return nil }
-            return .init(
-                .tensor(first.name),
-                "replaces a norm, which llama.cpp passes over without a word\(facts.more(found.count))",
-                hint: "merge the adapter instead, before the base is converted to GGUF")
-        },
-    ]
-
-    /// A value that the file must have.
-    private static func value(_ code: String, _ key: String, _ wanted: String) -> ServingRule {
-        ServingRule(.error, code, of: [.gguf]) { facts in
-            guard let own = note(key, facts), own != wanted else { return nil }
-            return .init(
-                .file, "says \(key) '\(own)', but llama.cpp loads adapters with '\(wanted)' alone",
-                hint: "convert the adapter again")
-        }
-    }
-
-    /// A value of the file's own; `nil` where it was not read.
-    private static func note(_ key: String, _ facts: ServingFacts) -> String? {
-        facts.adapter.notes.first { $0.label == key }?.text
-    }
-
-    /// llama.cpp's names of architectures, by `model_type`, where the one follows from the other.
-    private static let architectures = [
-        "llama": "llama", "mistral": "llama", "mixtral": "llama", "qwen2": "qwen2", "qwen2_moe": "qwen2moe",
-        "qwen3": "qwen3", "qwen3_moe": "qwen3moe", "gemma": "gemma", "gemma2": "gemma2", "gemma3": "gemma3",
-        "gemma3_text": "gemma3", "phi": "phi2", "phi3": "phi3", "gpt2": "gpt2", "falcon": "falcon",
-        "gpt_neox": "gptneox",
-        "starcoder2": "starcoder2", "olmo2": "olmo2", "stablelm": "stablelm",
     ]
 }

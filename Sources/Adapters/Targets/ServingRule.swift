@@ -105,7 +105,7 @@ extension ServingRule {
     static func ignoredVariant(_ program: String) -> ServingRule {
         ServingRule(.error, "ignored-variant", of: [.peft]) { facts in
             let codes: Set<String> = ["arrow", "kasa", "monteclora"]
-            guard let found = facts.config.problems.first(where: { codes.contains($0.code) }) else { return nil }
+            guard let found = facts.adapter.problems.first(where: { codes.contains($0.code) }) else { return nil }
             return Finding(.config, found.message + "; \(program) does not know the field", hint: "serve it with PEFT")
         }
     }
@@ -113,7 +113,7 @@ extension ServingRule {
     /// Fields that nobody is known to read.
     static func unknownField(_ what: String) -> ServingRule {
         ServingRule(.warning, "unknown-field", of: [.peft]) { facts in
-            let found = facts.config.problems.filter { $0.code == "unknown-config-field" }
+            let found = facts.adapter.problems.filter { $0.code == "unknown-config-field" }
             guard let first = found.first else { return nil }
             return Finding(
                 .config, "\(first.message); \(what)\(facts.more(found.count))",

@@ -9,6 +9,8 @@ extension ConvertPlan {
     func named(_ module: ConvertedModule) throws -> [ConvertedModule] {
         guard adapter.hasFlattenedNames else { return [try placed(module)] }
         var module = module
+        // The same names need no base.
+        if request.target == .kohya { return [module] }
         module.component = KohyaReader.component(of: module.path)
         let found = baseNames[module.sourcePath] ?? []
         if found.count > 1 { return try split(module).map(placed) }
@@ -59,7 +61,6 @@ extension ConvertPlan {
         if let name = module.baseName ?? baseNames[module.sourcePath]?.first, let shape = base?.lookup(name)?.info.shape {
             module.fit(shape)
         }
-        if request.target == .peft || request.target == .mlx { try requireOneComponent(module) }
         if let component = module.component, request.target == .mlx || request.target == .gguf {
             throw Problem(
                 .incompatible, "not-expressible", file: adapter.file.path, tensor: module.source?.module.down.name,
@@ -102,13 +103,5 @@ extension ConvertPlan {
         }
         let architecture = config?["architectures"]?.array?.first?.string ?? ""
         return architecture.hasPrefix("CLIPTextModel") || architecture.hasPrefix("T5Encoder") ? "text_encoder" : nil
-    }
-
-    private func requireOneComponent(_ module: ConvertedModule) throws(Problem) {
-        guard let other = modules.first, other.component != module.component else { return }
-        throw Problem(
-            .incompatible, "several-components", file: adapter.file.path,
-            "adapts '\(other.component ?? "a model")' and '\(module.component ?? "a model")', and \(target.name) adapters are for one model",
-            hint: "convert to diffusers instead, which holds all components in one file")
     }
 }

@@ -107,12 +107,18 @@ public final class ConvertPlan {
         obstacles += try others()
         for change in adapter.changes {
             if case .delta(let delta, _) = change.effect {
-                modules += try named(approximation(change, delta))
+                let module = try approximation(change, delta)
+                if let feature = features(of: module).subtracting(target.features).first {
+                    obstacles.append((refusal(feature, change.path, change.tensors.first), .change(change)))
+                } else {
+                    modules += try named(module)
+                }
             } else {
                 obstacles.append(
                     (refusal(.action, change.path, change.tensors.first, method: change.method), .change(change)))
             }
         }
+        try select()
         if obstacles.isEmpty { return }
         guard request.allowsLoss else { throw ProblemList(obstacles.map(\.problem)) }
         dropped = try ConvertLoss(self).measure(obstacles)
@@ -121,6 +127,35 @@ public final class ConvertPlan {
                 .warning, .incompatible, "dropped", file: adapter.file.path, tensor: item.tensor,
                 "\(item.what) for '\(item.path)' is left out: \(ConvertLoss.words(item.relative)) of what the adapter changes there")
         }
+    }
+
+    /// Of a pipeline's adapter, the one component that was asked for.
+    private func select() throws(Problem) {
+        guard let wanted = request.component else { return }
+        let others = Set(modules.compactMap(\.component)).subtracting([wanted]).sorted()
+        if others.isEmpty { return }
+        modules.removeAll { $0.component != wanted }
+        guard !modules.isEmpty else {
+            throw Problem(
+                .incompatible, "no-component", file: adapter.file.path,
+                "adapts nothing of '\(wanted)', only of " + others.map { "'\($0)'" }.joined(separator: ", "))
+        }
+        remarks.append(
+            Problem(
+                .note, .incompatible, "component", file: adapter.file.path,
+                "only '\(wanted)' is converted, as --component says; the adapter also changes "
+                    + others.map { "'\($0)'" }.joined(separator: ", ")))
+    }
+
+    /// One component, where the target has room for no more.
+    func requireOneComponent() throws(Problem) {
+        let found = Set(modules.map { $0.component ?? "a model" }).sorted()
+        guard found.count > 1 else { return }
+        throw Problem(
+            .incompatible, "several-components", file: adapter.file.path,
+            "adapts " + found.map { "'\($0)'" }.joined(separator: " and ")
+                + ", and \(target.name) adapters are for one model",
+            hint: "take one of them with --component, or convert to diffusers, which holds all in one file")
     }
 
     private func features(of module: ConvertedModule) -> Set<ConvertFeature> {

@@ -17,7 +17,7 @@ enum ConvertFeature: Hashable {
         case .experts: "factors of fused experts (target_parameters)"
         case .replacement: "a parameter that is replaced whole"
         case .tokenRows: "rows of an embedding that are replaced (trainable tokens)"
-        case .addition: "a vector that is added to a bias or a norm"
+        case .addition: "a difference that is added to a parameter as it is"
         case .action: "a change that depends on the weight"
         case .twiceApplied: "an output projection that PEFT applies twice"
         }

@@ -15,7 +15,9 @@ struct KohyaTarget: ConvertTarget {
         let isSplit = components.contains("text_encoder_2") || plan.baseComponents.contains("text_encoder_2")
         var names: [String: String] = [:]
         for module in plan.modules {
-            let name = Self.prefix(module.component, isSplit: isSplit) + module.path.map { $0 == "." ? "_" : $0 }
+            let flat = module.path.map { $0 == "." ? "_" : $0 }
+            let isSame = plan.adapter.hasFlattenedNames
+            let name = isSame ? module.path : Self.prefix(module.component, isSplit: isSplit) + flat
             if let other = names.updateValue(module.path, forKey: name) {
                 throw Problem(
                     .incompatible, "ambiguous-module", file: plan.adapter.file.path,
@@ -23,6 +25,10 @@ struct KohyaTarget: ConvertTarget {
                     hint: "this adapter cannot be said in kohya's dialect")
             }
             files.add(tensors(module, name, plan))
+        }
+        guard !plan.adapter.hasFlattenedNames else {
+            files.metadata = plan.adapter.file.header.metadata
+            return files
         }
         let map = names.sorted { $0.key < $1.key }.map { ($0.key, JSONValue.string($0.value)) }
         // Flattened names cannot be taken apart again without the base; this can.

@@ -5,12 +5,13 @@ import StrictJSON
 
 /// Writes PEFT's `adapter_model.safetensors` and `adapter_config.json`.
 struct PEFTTarget: ConvertTarget {
-    let name = "PEFT"
+    let name = "PEFT's LoRA"
     let features: Set<ConvertFeature> = [
         .dora, .upBias, .embedding, .convolution, .experts, .replacement, .tokenRows, .twiceApplied,
     ]
 
     func files(_ plan: ConvertPlan) throws -> ConvertedFiles {
+        try plan.requireOneComponent()
         var files = ConvertedFiles(name: "adapter_model.safetensors")
         let common = plan.request.folds ? Self.usual(plan.modules.map(\.scale), else: 1) : nil
         for module in plan.modules {
