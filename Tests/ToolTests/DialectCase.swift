@@ -21,7 +21,6 @@ struct DialectCase: CustomTestStringConvertible, Sendable {
     static let refusedHere: [String: (status: Int32, words: String)] = [
         "adapterhub-ia3": (1, "it scales activations, which is no sum of weights"),
         "adapterhub-lora-pickle": (65, "is a Python pickle"),
-        "lycoris-glora-plain": (1, "belongs to GLoRA, which is not read here"),
     ]
 
     let name: String

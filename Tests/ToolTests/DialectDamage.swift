@@ -45,11 +45,19 @@ struct DamagedAdapter {
         return scratch("adapter")
     }
 
-    /// Changes every match in the config, or in the metadata that stands for it; whether there was one.
-    mutating func replace(_ pattern: some RegexComponent, with text: String) -> Bool {
+    /// Gives a key of the config another name; what a message must say.
+    mutating func remove(_ key: String) -> String? {
+        let old = config
+        config = config?.replacing("\"\(key)\"", with: "\"other\"")
+        return config == old ? nil : "'\(key)'"
+    }
+
+    /// Changes the value of a key in the config, or in the metadata that stands for it; whether there was one.
+    mutating func replace(_ pattern: Regex<(Substring, Substring)>, with value: String) -> Bool {
         let old = (config, file.metadata)
-        config = config?.replacing(pattern, with: text)
-        file.metadata = file.metadata.mapValues { $0.replacing(pattern, with: text) }
+        let change = { (text: String) in text.replacing(pattern) { "\"\($0.1)\": \(value)" } }
+        config = config.map(change)
+        file.metadata = file.metadata.mapValues(change)
         return old != (config, file.metadata)
     }
 }
@@ -101,18 +109,16 @@ struct DialectDamage: CustomTestStringConvertible, Sendable {
                 adapter.file.tensors[at] = TensorFile.Tensor(name, old.dtype, old.shape, [.nan])
                 return name
             }
-            guard
-                adapter.replace(
-                    /"((unet\.)?lora_alpha|alpha|scale)": *[0-9.]+/,
-                    with: "\"lora_alpha\": NaN, \"alpha\": NaN, \"scale\": NaN")
-            else { return nil }
-            return "alpha"
+            let (dialect, kind) = (adapter.golden.dialect, adapter.golden.kind)
+            // Whole parameters have no scale.
+            guard kind != "diff", adapter.replace(/"([a-z._]*alpha|scale)": *[0-9.]+/, with: "NaN") else { return nil }
+            return dialect == "mlx" ? "scale" : "alpha"
         },
         DialectDamage(name: "no alpha") { adapter in
             switch adapter.golden.dialect {
             case "mlx" where adapter.golden.kind != "diff":
-                return adapter.replace(/"lora_parameters"/, with: "\"other\"") ? "'lora_parameters'" : nil
-            case "adapterhub": return adapter.replace(/"alpha"/, with: "\"other\"") ? "'alpha'" : nil
+                return adapter.remove("lora_parameters")
+            case "adapterhub": return adapter.remove("alpha")
             default: return nil
             }
         },
@@ -125,6 +131,8 @@ struct DialectDamage: CustomTestStringConvertible, Sendable {
         DialectDamage(name: "the config of another dialect") { adapter in
             let mlx = #"{"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": {"rank": 3, "scale": 4.0}}"#
             let peft = #"{"peft_type": "LORA", "r": 3, "lora_alpha": 4, "target_modules": ["q_proj"]}"#
+            // Whole parameters are named alike in both.
+            guard adapter.golden.dialect != "mlx" || adapter.golden.kind != "diff" else { return nil }
             adapter.config = adapter.golden.dialect == "mlx" ? peft : mlx
             return adapter.module
         },

@@ -10,11 +10,12 @@ import Testing
 
     /// Merges it; there must be an error that names `what`, and nothing else.
     private func refuses(
-        _ golden: DialectCase, _ adapter: String, _ what: String, status: Int32, _ damage: String, _ scratch: Scratch
+        _ golden: DialectCase, _ adapter: String, _ what: String, _ statuses: [Int32], _ damage: String,
+        _ scratch: Scratch
     ) {
         let before = Set(scratch.names)
         let answer = Tools.merge(golden.base, [adapter], golden.place("out", in: scratch), "--quiet")
-        #expect(answer.status == status, "\(damage): \(answer.status) \(answer.err)")
+        #expect(statuses.contains(answer.status), "\(damage): \(answer.status) \(answer.err)")
         #expect(answer.errors.contains { $0.contains(what) }, "\(damage), '\(what)': \(answer.err)")
         #expect(answer.out.isEmpty && Set(scratch.names) == before, "\(damage): something was written")
     }
@@ -25,7 +26,7 @@ import Testing
             let scratch = try Scratch()
             var adapter = whole
             guard let what = damage.change(&adapter) else { continue }
-            try refuses(golden, adapter.write(in: scratch), what, status: 1, damage.name, scratch)
+            try refuses(golden, adapter.write(in: scratch), what, [1, 65], damage.name, scratch)
         }
     }
 
@@ -36,7 +37,7 @@ import Testing
         for length in [8 + header / 2, bytes.count - 1] {
             let scratch = try Scratch()
             let adapter = try whole.write(in: scratch, bytes: Array(bytes[..<length]))
-            refuses(golden, adapter, scratch("adapter"), status: 65, "cut at \(length)", scratch)
+            refuses(golden, adapter, scratch("adapter"), [65], "cut at \(length)", scratch)
         }
     }
 
