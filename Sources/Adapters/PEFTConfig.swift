@@ -121,7 +121,7 @@ public struct PEFTConfig: Sendable {
         guard let type = fields["peft_type"]?.string else {
             throw Problem(
                 .malformed, "bad-config", file: file, "has no 'peft_type', so it is no config of a PEFT adapter",
-                hint: "PEFT's save_pretrained writes it, mlx-lm and 'adapters' have other fields; without a config a file tells by its names what it is")
+                hint: "PEFT's save_pretrained writes it; a config of something else is best moved away")
         }
         self.type = type
         isReadable = ["LORA", "TRAINABLE_TOKENS"].contains(type) || PEFTKinds.reads(type)

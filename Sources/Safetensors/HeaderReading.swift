@@ -64,7 +64,10 @@ enum ForeignFile {
             "fetch it with: git lfs pull"
         ),
         (Array("PK\u{3}\u{4}".utf8), "a zip archive, as PyTorch's pickles are", "convert it to safetensors first"),
-        (Array("GGUF".utf8), "a GGUF file", "adapters may be GGUF, but a model is read from the safetensors files that it was made from"),
+        (
+            Array("GGUF".utf8), "a GGUF file",
+            "adapters may be GGUF, but of a model use the safetensors files that it was made from"
+        ),
         (Array("<".utf8), "a web page or XML", "the download failed: download it again"),
         (Array("{".utf8), "a JSON text", "name the file of the weights"),
         ([0x1F, 0x8B, 0x08], "a gzip file", "unpack it with gunzip first"),

@@ -15,7 +15,7 @@ enum CombineTool {
         name: "adapter-combine", summary: "make one adapter from several, or a smaller one from one",
         usage: ["METHOD ADAPTER[:WEIGHT]... -o OUT [options]"],
         description: [
-            "Combines LoRA adapters by what they do, their deltas weight · scale · B·A, not by their factors. OUT is a plain PEFT "
+            "Combines adapters of pairs of factors by what they do, their deltas weight · scale · B·A, not by their factors. OUT is a plain PEFT "
                 + "adapter. Each method:",
             "stack: the sum of all deltas, exactly, by putting the factors side by side; ranks add up. subtract: the first delta "
                 + "minus all others, likewise. linear: the same sum at the rank of the largest adapter, exact where that "
@@ -63,7 +63,7 @@ enum CombineTool {
             ("METHOD", CombineMethod.allCases.map(\.rawValue).joined(separator: ", ") + "."),
             (
                 "ADAPTER[:WEIGHT]...",
-                "Adapters: directories or files of any dialect, or archives. A weight multiplies the delta."
+                "Adapters: directories, their files, or archives. A weight multiplies the delta."
             ),
         ],
         examples: [

@@ -20,8 +20,9 @@ enum GenerateTool {
         ],
         description: [
             "Continues a prompt with a model of the Llama family (Llama, Mistral, Qwen2) and the adapters named, all at once: "
-                + "y = Wx + the sum of weight · scale · B(Ax). Nothing is merged and nothing of the base is changed. Adapters are what "
-                + "adapter-merge takes, PEFT's prefix tuning, or bottleneck adapters of the 'adapters' library; packed or not.",
+                + "y = Wx + the sum of weight · scale · B(Ax). Nothing is merged and nothing of the base is changed. Adapters are "
+                + "LoRA and its relatives, as pairs of factors, PEFT's prefix tuning, or bottleneck adapters of the 'adapters' "
+                + "library; packed or not.",
             "The prompt is --prompt, a file, or standard input. At a terminal without a prompt a session begins: each line is a "
                 + "prompt, and /use, /base and /weight change the adapters in between; /help lists all commands.",
             "A batch is a file of JSON lines: {\"prompt\": \"...\", \"adapter\": \"PATH[:WEIGHT]\"}. 'adapter' may be a list, or null "
@@ -86,7 +87,7 @@ enum GenerateTool {
             ("BASE", "The model: a directory with config.json and weights as transformers writes it, or an archive."),
             (
                 "[ADAPTER[:WEIGHT]...]",
-                "Directories or files of any dialect, or archives; all are attached at once."
+                "Adapters: directories, their files, or archives; all are attached at once."
             ),
         ],
         examples: [

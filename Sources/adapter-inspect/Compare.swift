@@ -12,7 +12,7 @@ extension InspectTool {
             guard !facts.obstacles.contains(where: { $0.code == "not-lora" }) else {
                 throw Problem(
                     .usage, "not-lora", file: path,
-                    "is \(facts.method), and only what changes weights can be compared")
+                    "is \(facts.method), and only pairs of factors and trainable tokens can be compared")
             }
             return facts
         }
