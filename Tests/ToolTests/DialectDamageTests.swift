@@ -10,12 +10,12 @@ import Testing
 
     /// Merges it; there must be an error that names `what`, and nothing else.
     private func refuses(
-        _ golden: DialectCase, _ adapter: String, _ what: String, _ statuses: [Int32], _ damage: String,
+        _ golden: DialectCase, _ adapter: String, _ what: String, _ damage: String,
         _ scratch: Scratch
     ) {
         let before = Set(scratch.names)
         let answer = Tools.merge(golden.base, [adapter], golden.place("out", in: scratch), "--quiet")
-        #expect(statuses.contains(answer.status), "\(damage): \(answer.status) \(answer.err)")
+        #expect([1, 65].contains(answer.status), "\(damage): \(answer.status) \(answer.err)")
         #expect(answer.errors.contains { $0.contains(what) }, "\(damage), '\(what)': \(answer.err)")
         #expect(answer.out.isEmpty && Set(scratch.names) == before, "\(damage): something was written")
     }
@@ -26,18 +26,20 @@ import Testing
             let scratch = try Scratch()
             var adapter = whole
             guard let what = damage.change(&adapter) else { continue }
-            try refuses(golden, adapter.write(in: scratch), what, [1, 65], damage.name, scratch)
+            try refuses(golden, adapter.write(in: scratch), what, damage.name, scratch)
         }
     }
 
+    /// Cut in the header and at the last byte; the tools say what this says.
     @Test(arguments: samples) func truncation(_ golden: DialectCase) throws {
         let whole = try DamagedAdapter(golden)
         let bytes = whole.file.encoded
         let header = bytes[..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
         for length in [8 + header / 2, bytes.count - 1] {
             let scratch = try Scratch()
-            let adapter = try whole.write(in: scratch, bytes: Array(bytes[..<length]))
-            refuses(golden, adapter, scratch("adapter"), [65], "cut at \(length)", scratch)
+            let path = try whole.write(in: scratch, bytes: Array(bytes[..<length]))
+            let problem = #expect(throws: Problem.self, "cut at \(length)") { try Adapter(path: path) }
+            #expect(problem?.kind == .malformed && problem?.file?.hasPrefix(path) == true, "\(problem?.message ?? "")")
         }
     }
 
@@ -113,7 +115,7 @@ import Testing
         var random = SeededRandom(test: "GGUF bit flips")
         let scratch = try Scratch()
         let whole = try bytes(of: "\(DialectCase.directory)/gguf-llama-embeddings/adapter.gguf")
-        for _ in 0..<2000 {
+        for _ in 0..<500 {
             var damaged = whole
             let at = random.below(8 * whole.count)
             damaged[at / 8] ^= 1 << (at % 8)

@@ -24,7 +24,9 @@ struct DialectTools {
         ]
         cells += try merge()
         cells += try [combine(), pack(), swap()]
-        let reached = try Self.targets.filter { $0 == golden.dialectName ? false : try convert($0) }
+        // What is refused altogether is refused for each target.
+        let targets = Self.targets.filter { $0 != golden.dialectName }.prefix(golden.merges ? 5 : 1)
+        let reached = try targets.filter { try convert($0) }
         return cells + [reached.isEmpty ? "refused" : reached.joined(separator: ", ")]
     }
 
