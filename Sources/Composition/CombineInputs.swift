@@ -80,14 +80,6 @@ struct CombineInputs: Sendable {
                     hint: "merge it with adapter-merge"))
         }
         result += others(facts.adapter)
-        if facts.adapter.hasFlattenedNames || facts.adapter.dialect == .gguf {
-            result.append(
-                Problem(
-                    .incompatible, "foreign-names", file: file,
-                    "names modules as \(facts.adapter.dialect.rawValue) does, and only the base tells what PEFT, whose format the "
-                        + "result has, calls them",
-                    hint: "convert it first, with adapter-convert ADAPTER -o OUT --to peft (or diffusers) --base BASE"))
-        }
         if config.type == "LORA", config.useDoRA || facts.modules.contains(where: \.isDoRA) {
             result.append(
                 Problem(

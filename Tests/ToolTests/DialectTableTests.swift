@@ -23,9 +23,10 @@ struct DialectRow: CustomTestStringConvertible, Sendable {
     ]
     /// The cases that stand for rows of several.
     private static let samples: Set<String> = [
-        "diffusers-sd1", "kohya-sd1", "gguf-llama-f32", "mlx-lora", "peft-adalora", "peft-boft", "peft-hra", "peft-oft",
+        "diffusers-sd1-patterns", "kohya-sd1-some-alpha", "gguf-llama-f32", "mlx-lora", "peft-adalora", "peft-boft",
+        "peft-hra", "peft-oft",
         "peft-ia3-llama", "peft-ln-tuning", "peft-loha-linear", "peft-lokr-linear", "peft-vera", "adapterhub-lora",
-        "lycoris-locon-plain", "lycoris-loha-plain", "lycoris-lokr-plain", "lycoris-diag-oft-plain",
+        "lycoris-locon-rank-stabilised", "lycoris-loha-plain", "lycoris-lokr-plain", "lycoris-diag-oft-plain",
         "lycoris-boft-plain", "lycoris-ia3-output", "mlx-dora",
     ]
 

@@ -63,7 +63,8 @@ struct DialectTools {
     }
 
     private mutating func combine() throws -> String {
-        let cell = cell(Tools.combine("stack", [golden.adapter], scratch("stack"), "--quiet"), "combine")
+        let cell = cell(
+            Tools.combine("stack", [golden.adapter], scratch("stack"), "--base", golden.base, "--quiet"), "combine")
         if cell == "yes" { try mergesAlike(scratch("stack"), "combine") }
         return cell
     }
