@@ -110,7 +110,7 @@ public final class ConvertPlan {
         obstacles += try others()
         for change in adapter.changes + differences {
             if case .delta(let delta, _) = change.effect {
-                let module = try approximation(change, delta)
+                let module = try approximation(change, sized(delta, change))
                 if let feature = features(of: module).subtracting(target.features).first {
                     obstacles.append((refusal(feature, change.path, change.tensors.first), .change(change)))
                 } else {
@@ -232,6 +232,18 @@ public final class ConvertPlan {
     }
 
     // MARK: Other deltas
+
+    /// The delta in the size of its weight: VeRA's modules share factors, and take the first rows and columns of them.
+    private func sized(_ delta: any RowDelta, _ change: ModuleChange) throws(Problem) -> any RowDelta {
+        if let name = baseNames[change.path]?.first, let info = base?.lookup(name)?.info {
+            return delta.fitted(to: info.shape) ?? delta
+        }
+        guard change.method == "VeRA" else { return delta }
+        throw Problem(
+            .incompatible, "needs-base", file: adapter.file.path, tensor: change.tensors.first?.name,
+            "is VeRA for '\(change.path)', and only the base says how many inputs that has",
+            hint: "say --base BASE")
+    }
 
     /// A delta as a product of factors: of its full rank, or of as much as is asked for.
     private func approximation(_ change: ModuleChange, _ delta: any RowDelta) throws -> ConvertedModule {
