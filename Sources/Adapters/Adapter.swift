@@ -107,7 +107,9 @@ public final class Adapter: Sendable {
         try self.init(AdapterLocation(directory: folder), path: folder.path)
     }
 
-    private init(_ location: AdapterLocation, path: String, base: Checkpoint? = nil) throws(Problem) {
+    private init(
+        _ location: AdapterLocation, path: String, base: Checkpoint? = nil, renames: [String: String] = [:]
+    ) throws(Problem) {
         self.path = path
         self.location = location
         folder = location.folder
@@ -115,7 +117,8 @@ public final class Adapter: Sendable {
         source = location.source
         let opened = try DialectReader(location, base: base).read()
         (file, storedTensors) = (opened.file, opened.storedTensors)
-        let reading = opened.reading
+        var reading = opened.reading
+        if !renames.isEmpty { reading.rename(renames) }
         (dialect, reason, naming, notes) = (reading.dialect, reading.why, reading.naming, reading.notes)
         let own = reading.dialect.hasConfig ? location.config : nil
         (configPath, configBytes) = (own?.path ?? source.path, own?.bytes ?? [])
@@ -159,6 +162,53 @@ public final class Adapter: Sendable {
     /// experts.
     package func localized(for base: Checkpoint) throws(Problem) -> Adapter {
         dialect == .gguf || dialect == .mlx ? try Adapter(location, path: path, base: base) : self
+    }
+
+    /// The adapter with the module paths that a model of its own has, as PEFT writes them: with dots, and without the component of
+    /// a pipeline.
+    ///
+    /// - Parameter base: the model, where the dialect's names alone are ambiguous.
+    package func plain(for base: Checkpoint?) throws(Problem) -> Adapter {
+        if dialect == .gguf {
+            guard let base else { throw needsBase("is GGUF, whose names and order of rows only the base tells") }
+            return try localized(for: base)
+        }
+        guard dialect == .kohya || dialect == .diffusers else { return self }
+        var names: [String: String] = [:]
+        let (known, flat) = (recordedModules, base.map(FlattenedNames.init))
+        for module in modules {
+            guard hasFlattenedNames else {
+                names[module.path] = module.path
+                continue
+            }
+            if let own = known[module.path] {
+                names[module.path] = own
+            } else if case .found(let info)? = flat?.find(module.path + ".weight", fits: { _ in true }) {
+                names[module.path] = ParameterName.module(of: info.name)
+            } else {
+                throw needsBase(
+                    "names modules without dots, like '\(module.path)', which no single module of a base explains")
+            }
+        }
+        let parts = Set(names.values.compactMap { $0.split(separator: ".").first.map(String.init) })
+        if parts.count == 1, let only = parts.first, DialectFinder.components.contains(only),
+            dialect == .diffusers || base?.isPipeline == true
+        {
+            names = names.mapValues { String($0.dropFirst(only.count + 1)) }
+        } else if parts.contains(where: DialectFinder.components.contains), parts.count > 1 {
+            throw Problem(
+                .incompatible, "several-components", file: source.path,
+                "adapts " + parts.sorted().map { "'\($0)'" }.joined(separator: " and ")
+                    + ", and a PEFT adapter is for one model",
+                hint: "take one of them with adapter-convert --to peft --component NAME")
+        }
+        return try Adapter(location, path: path, base: base, renames: names)
+    }
+
+    private func needsBase(_ what: String) -> Problem {
+        Problem(
+            .incompatible, "needs-base", file: source.path, what,
+            hint: "name the model that it was trained on with --base, or convert it first: adapter-convert --to peft")
     }
 
     /// Whether module paths are written with `_` for `.`, so that they are ambiguous.

@@ -367,7 +367,7 @@ struct Resolver {
                     rank: scales.rank(of: module.patternPath), alpha: alpha),
             view: view,
             magnitude: module.magnitude.map {
-                Magnitude(tensor: $0, isPerRow: isPerRow, epsilon: isLyCORIS ? LyCORISKinds.epsilon : 0)
+                Magnitude(tensor: $0, isPerRow: isPerRow, epsilon: adapter.dialect == .kohya ? LyCORISKinds.epsilon : 0)
             })
     }
 

@@ -22,9 +22,11 @@ struct CombineInputs: Sendable {
 
     init(_ request: CombineRequest) {
         var bases: [Adapter] = []
+        let base = openBase(request)
+        if request.base != nil, base == nil { return }
         for (operand, weight) in zip(request.operands, request.weights) {
             do throws(Problem) {
-                let facts = AdapterFacts(try Adapter(path: operand.path))
+                let facts = AdapterFacts(try Adapter(path: operand.path).plain(for: base))
                 var own = facts.standaloneProblems(allowed: request.allowed)
                 // Of what is wrong already, nothing further is to be said.
                 if !ProblemList(own).hasErrors { own += Self.unsummable(facts) }
@@ -44,6 +46,19 @@ struct CombineInputs: Sendable {
         }
         checkBases(bases, allowed: request.allowed)
         checkSettings()
+    }
+
+    /// The base, where names need one.
+    private mutating func openBase(_ request: CombineRequest) -> Checkpoint? {
+        guard let path = request.base else { return nil }
+        do throws(Problem) {
+            let opened = try Checkpoint.openModel(path: path)
+            problems += opened.problems.filter { $0.severity == .error }
+            return opened
+        } catch {
+            problems.append(error)
+            return nil
+        }
     }
 
     /// What has no sum, whatever it is added to.

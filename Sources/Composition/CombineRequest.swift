@@ -53,6 +53,8 @@ public struct CombineRequest: Sendable {
     public var method: CombineMethod
     /// The adapters with their weights.
     public var operands: [AdapterOperand]
+    /// The model that the adapters are for, where their dialects' names are not enough.
+    public var base: String?
     /// How many singular values are kept.
     public var truncation = Truncation()
     /// Whether each module has a rank of its own.

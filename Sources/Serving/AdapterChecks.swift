@@ -10,8 +10,14 @@ enum AdapterChecks {
     ///
     /// - Returns: the adapter in memory, and what its user should know.
     static func hold(
-        _ adapter: Adapter, _ base: ServedBase, allowed: Set<String>
+        _ given: Adapter, _ base: ServedBase, allowed: Set<String>
     ) throws(ProblemList) -> (held: HeldAdapter, notes: [Problem]) {
+        let adapter: Adapter
+        do throws(Problem) {
+            adapter = try given.localized(for: base.checkpoint)
+        } catch {
+            throw ProblemList([error])
+        }
         let resolution = Resolution(adapter: adapter, base: base.checkpoint)
         var inputs = LoadedInputs(
             base: base.checkpoint, resolved: [(adapter, 1, resolution)], allowed: allowed)

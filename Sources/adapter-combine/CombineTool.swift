@@ -34,6 +34,9 @@ enum CombineTool {
         options: [
             Option("output", short: "o", value: "OUT", help: "The directory to make."),
             Option("force", short: "f", help: "Replace OUT if it exists."),
+            Option(
+                "base", short: "b", value: "BASE",
+                help: "The model that the adapters are for; needed for the names of kohya's and GGUF adapters."),
         ] + Option.truncation + [
             Option(
                 "dtype", value: "TYPE",
@@ -97,6 +100,7 @@ enum CombineTool {
         var request = CombineRequest(
             method, try arguments.operands.dropFirst().map(AdapterOperand.init), version: adapterKitVersion)
         request.truncation = try arguments.truncation()
+        request.base = arguments.value("base")
         request.isPerModule = arguments.flag("per-module")
         request.domain = arguments.value("on").flatMap(CombineRequest.Domain.init) ?? .deltas
         request.density = try arguments.fraction("density")

@@ -50,7 +50,7 @@ import Testing
 
     @Test func soundButNotMergeable() throws {
         let path = TestFiles.golden + "/refused"
-        for name in ["prefix-tuning", "ia3", "pissa", "qalora", "bdlora", "kasa", "unknown-peft-type"] {
+        for name in ["prefix-tuning", "prompt-tuning", "pissa", "qalora", "bdlora", "kasa", "unknown-peft-type"] {
             let facts = AdapterFacts(try Adapter(path: "\(path)/\(name)/adapter"))
             #expect(facts.problems.isEmpty && facts.obstacles.count == 1, "\(name)")
         }

@@ -34,6 +34,17 @@ struct DialectReading {
     /// Finds a tensor of the translated file by its name.
     typealias TensorLookup = (String) -> TensorInfo
 
+    /// Gives modules other paths.
+    mutating func rename(_ names: [String: String]) {
+        for at in tensors.indices {
+            if let new = names[tensors[at].key.module] { tensors[at].key.module = new }
+        }
+        for (old, new) in names {
+            if let scale = config.moduleScales.removeValue(forKey: old) { config.moduleScales[new] = scale }
+        }
+        naming = .dotted
+    }
+
     /// Adds a tensor.
     mutating func add(_ tensor: TranslatedTensor, _ module: String, _ role: AdapterKey.Role, depth: Int = 0) {
         tensors.append((tensor, AdapterKey(module: module, role: role, depth: depth)))

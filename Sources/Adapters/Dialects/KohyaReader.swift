@@ -25,7 +25,7 @@ package struct KohyaReader {
 
     /// What tensors of one module are called.
     static let suffixes: Set<String> = [
-        "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha", "dora_scale", "scalar", "lora_up.bias",
+        "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha", "dora_scale", "scalar",
         "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2",
         "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t1", "lokr_t2",
         "diff", "diff_b", "w_norm", "b_norm", "weight", "on_input", "oft_blocks", "oft_diag", "rescale",

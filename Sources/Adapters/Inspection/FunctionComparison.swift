@@ -51,11 +51,11 @@ public struct FunctionComparison: Sendable {
     }
 
     /// Modules of both.
-    public private(set) var modules: [Module] = []
+    public internal(set) var modules: [Module] = []
     /// What only one has.
-    public private(set) var singles: [Single] = []
+    public internal(set) var singles: [Single] = []
     /// Parameters and rows that both replace, and whether by the same values.
-    public private(set) var replaced: [(name: String, isSame: Bool)] = []
+    public internal(set) var replaced: [(name: String, isSame: Bool)] = []
     /// Settings that change what an adapter does, and that only one has.
     public private(set) var settings: [String] = []
 
@@ -71,6 +71,7 @@ public struct FunctionComparison: Sendable {
     public init(_ first: AdapterFacts, _ second: AdapterFacts, progress: (Int) -> Void = { _ in }) throws {
         try compareModules(first, second, progress)
         try compareReplacements(first.adapter, second.adapter)
+        try compareChanges(first, second)
         let own = Set(first.obstacles.map(\.message))
         let others = Set(second.obstacles.map(\.message))
         settings = own.symmetricDifference(others).sorted()
@@ -201,7 +202,7 @@ public struct FunctionComparison: Sendable {
         }
     }
 
-    private static func same(_ a: Adapter, _ own: TensorInfo, _ b: Adapter, _ other: TensorInfo) throws -> Bool {
+    static func same(_ a: Adapter, _ own: TensorInfo, _ b: Adapter, _ other: TensorInfo) throws -> Bool {
         guard own.shape == other.shape else { return false }
         if own.dtype == other.dtype, try a.file.read(own) == b.file.read(other) { return true }
         guard own.dtype.kernel != nil, other.dtype.kernel != nil else { return false }

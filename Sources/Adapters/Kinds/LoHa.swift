@@ -35,7 +35,7 @@ struct LoHaDelta: RowDelta {
     /// Row-wise and column-wise Khatri-Rao products: the rank is r1 · r2.
     func factors(_ read: ValueReader) throws(Problem) -> DeltaFactors? {
         let (rank, overflow) = first.rank.multipliedReportingOverflow(by: second.rank)
-        guard !overflow, rank < min(shape.rows, shape.columns) else { return nil }
+        guard !overflow, isWorth(rank) else { return nil }
         let (a, b) = (try first.load(read), try second.load(read))
         var left = [Double](repeating: 0, count: shape.rows * rank)
         var right = [Double](repeating: 0, count: rank * shape.columns)

@@ -108,7 +108,7 @@ struct LoKrDelta: RowDelta {
     func factors(_ read: ValueReader) throws(Problem) -> DeltaFactors? {
         let (r1, r2) = (first.least, second.least)
         let (rank, overflow) = r1.multipliedReportingOverflow(by: r2)
-        guard !overflow, rank < min(shape.rows, shape.columns), !isPaddedInFront else { return nil }
+        guard !overflow, isWorth(rank), !isPaddedInFront else { return nil }
         let (a, b) = (try first.factors(read), try second.factors(read))
         return DeltaFactors(
             left: DenseMatrix.kronecker(a.left, first.rows, r1, b.left, second.rows, r2),

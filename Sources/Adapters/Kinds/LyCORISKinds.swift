@@ -19,7 +19,7 @@ enum LyCORISKinds {
 
     private static let methods = [
         Method(
-            name: "LoRA", own: ["lora_down.weight", "lora_up.weight", "lora_mid.weight", "lora_up.bias"], shared: scaled
+            name: "LoRA", own: ["lora_down.weight", "lora_up.weight", "lora_mid.weight"], shared: scaled
         ),
         Method(name: "LoHa", own: LoHaDelta.parts, shared: scaled),
         Method(name: "LoKr", own: LoKrDelta.parts, shared: scaled),

@@ -31,6 +31,12 @@ extension RowDelta {
         return isMatrix || (shape.count == 1 && self.shape == (1, rows)) ? self : nil
     }
 
+    /// Whether factors of this rank are smaller than the delta, and may be held in memory.
+    func isWorth(_ rank: Int) -> Bool {
+        let (rows, columns) = shape
+        return rank < min(rows, columns) && rank <= (1 << 31) / max(rows, columns)
+    }
+
     /// No factors are known.
     public func factors(_ read: ValueReader) throws(Problem) -> DeltaFactors? { nil }
 }

@@ -63,7 +63,9 @@ public struct ConvertLoss {
 
     /// Without its magnitude, W' = m/n·(W + D) becomes W + D.
     private func magnitude(_ facts: ModuleFacts) throws -> Double {
-        let update = plan.updates.first { $0.terms.contains { $0.right.tensor == facts.module.down || $0.left.tensor == facts.module.down } }
+        let update = plan.updates.first {
+            $0.terms.contains { $0.right.tensor == facts.module.down || $0.left.tensor == facts.module.down }
+        }
         guard let base = plan.base, let update, let place = update.source.flatMap(base.lookup),
             let term = update.terms.first(where: { $0.magnitude != nil }), let magnitude = term.magnitude
         else {

@@ -58,7 +58,8 @@ extension ConvertPlan {
         } else {
             module.component = request.component ?? module.component ?? ownComponent
         }
-        if let name = module.baseName ?? baseNames[module.sourcePath]?.first, let shape = base?.lookup(name)?.info.shape {
+        if let name = module.baseName ?? baseNames[module.sourcePath]?.first, let shape = base?.lookup(name)?.info.shape
+        {
             module.fit(shape)
         }
         if let component = module.component, request.target == .mlx || request.target == .gguf {
@@ -79,12 +80,17 @@ extension ConvertPlan {
                 hint: "name the model that it was trained on with --base")
         }
         let found = baseNames[path] ?? []
-        guard found.count == 1, !updates.contains(where: { update in
-            update.terms.contains { $0.module == path && $0.rowRange != nil }
-        }) else { throw severed(path) }
+        guard found.count == 1,
+            !updates.contains(where: { update in
+                update.terms.contains { $0.module == path && $0.rowRange != nil }
+            })
+        else { throw severed(path) }
         let name = ParameterName.module(of: found[0])
         // Only kohya's own names say what these are in another program.
-        let originals = ["model.diffusion_model.", "diffusion_model.", "conditioner.", "cond_stage_model.", "double_blocks.", "single_blocks.", "joint_blocks."]
+        let originals = [
+            "model.diffusion_model.", "diffusion_model.", "conditioner.", "cond_stage_model.", "double_blocks.",
+            "single_blocks.", "joint_blocks.",
+        ]
         if request.target != .kohya, let original = originals.first(where: name.hasPrefix) {
             throw Problem(
                 .incompatible, "original-layout", file: adapter.file.path,

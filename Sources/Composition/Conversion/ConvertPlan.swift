@@ -125,7 +125,8 @@ public final class ConvertPlan {
         remarks += dropped.map { item in
             Problem(
                 .warning, .incompatible, "dropped", file: adapter.file.path, tensor: item.tensor,
-                "\(item.what) for '\(item.path)' is left out: \(ConvertLoss.words(item.relative)) of what the adapter changes there")
+                "\(item.what) for '\(item.path)' is left out: \(ConvertLoss.words(item.relative)) of what the adapter changes there"
+            )
         }
     }
 
@@ -186,7 +187,9 @@ public final class ConvertPlan {
             }
         }
         if !target.features.contains(.tokenRows) {
-            for rows in adapter.tokenRows { result.append((refusal(.tokenRows, rows.module, rows.tensor), .rows(rows))) }
+            for rows in adapter.tokenRows {
+                result.append((refusal(.tokenRows, rows.module, rows.tensor), .rows(rows)))
+            }
         }
         for entry in adapter.additions {
             result.append((refusal(.addition, "\(entry.module).\(entry.parameter)", entry.tensor), .addition(entry)))

@@ -4,7 +4,8 @@ import Safetensors
 
 /// Something in an adapter that not every dialect can say.
 enum ConvertFeature: Hashable {
-    case dora, doraEmbedding, upBias, embedding, convolution, experts, replacement, tokenRows, addition, action, twiceApplied
+    case dora, doraEmbedding, upBias, embedding, convolution, experts, replacement, tokenRows, addition, action,
+        twiceApplied
 
     /// What it is, for people.
     var words: String {
