@@ -223,9 +223,10 @@ public final class Adapter: Sendable {
         guard let text = file.header.metadataValue("adapterkit.modules"),
             let object = (try? JSONValue.parse(Array(text.utf8)))?.object
         else { return [:] }
-        return Dictionary(object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }) { own, _ in
-            own
-        }
+        // Only what flattens to the name itself: metadata must not send a module elsewhere.
+        let flat = { (path: String) in String(path.map { $0 == "." ? "_" : $0 }) }
+        let pairs = object.entries.compactMap { entry in entry.value.string.map { (entry.key, $0) } }
+        return Dictionary(pairs.filter { $0.0.hasSuffix("_" + flat($0.1)) }) { own, _ in own }
     }
 
     /// Parameters that the adapter brings.

@@ -80,8 +80,12 @@ struct AdapterLocation: Sendable {
     }
 
     private init(file path: String) throws(Problem) {
-        if path.hasSuffix(".bin") || path.hasSuffix(".pt") || path.hasSuffix(".pth") { throw Self.pickle(path) }
-        source = try InputFile(path: path)
+        let file = try InputFile(path: path)
+        let head = (try? file.read(at: 0, count: min(file.size, 9))) ?? []
+        // A safetensors file has eight bytes of length and a brace; a pickle begins otherwise.
+        let isKnown = head.starts(with: Array("GGUF".utf8)) || head.count == 9 && head[8] == UInt8(ascii: "{")
+        if !isKnown, [".bin", ".pt", ".pth"].contains(where: path.hasSuffix) { throw Self.pickle(path) }
+        source = file
         config = try Self.config(beside: path)
         (folder, archive) = (nil, nil)
     }

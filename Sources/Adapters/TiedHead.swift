@@ -77,7 +77,9 @@ struct TiedHead {
             if !h.isEmpty { resolver.updates[head.name] = h }
             return
         }
-        let alike = try changeAlike(e, h)
+        // mlx-lm's adapted embedding is the head, too, where the two are one (`LoRAEmbedding.as_linear`).
+        let isShared = adapter.dialect == .mlx && h.isEmpty
+        let alike = isShared ? true : try changeAlike(e, h)
         if shared.isSharedFurther, !alike || !e.terms.isEmpty || e.tokenRows != nil { return refuse(e, h, &resolver) }
         if alike {
             resolver.updates[head.name] = nil

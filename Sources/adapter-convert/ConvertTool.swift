@@ -156,7 +156,8 @@ struct ConvertSummary {
             "copied": .int(result.copied), "folded": .int(result.folded), "distance": .double(result.largestDistance),
             "approximated": OutcomeTable(plan.outcomes).json,
             "dropped": .array(
-                plan.dropped.map { ["what": .string($0.what), "path": .string($0.path), "loss": .double($0.relative)] }), "warnings": .array(plan.remarks.map(\.json)),
+                plan.dropped.map { ["what": .string($0.what), "path": .string($0.path), "loss": .double($0.relative)] }),
+            "warnings": .array(plan.remarks.map(\.json)),
         ]
     }
 }

@@ -64,7 +64,7 @@ extension VerifyTool {
             let names = Set(((try? Directory(path: path).entries()) ?? []).map(\.name))
             if names.contains("adapter_config.json") { return false }
             return names.contains { name in
-                name == "config.json" || name.hasSuffix(".index.json")
+                name == "config.json" || name == "model_index.json" || name.hasSuffix(".index.json")
                     || name.hasPrefix("model") && name.hasSuffix(".safetensors")
             }
         }

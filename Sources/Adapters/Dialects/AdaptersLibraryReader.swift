@@ -64,8 +64,10 @@ struct AdaptersLibraryReader {
         reading.add(TranslatedTensor(tensor), path, role)
     }
 
-    /// A layer that holds q, k and v at once has factors for those that are adapted alone: A (parts·rank × in), B (outputs of
-    /// these × rank), each part with its own rows of both (`LoRAMergedLinear`). As one pair B has blocks, and zeros around them.
+    /// Makes one pair of the factors of a layer that holds q, k and v at once.
+    ///
+    /// It has factors for the adapted ones alone: A (parts·rank × in), B (outputs of these × rank), each part with its own rows
+    /// of both (`LoRAMergedLinear`). As one pair B has blocks, and zeros around them.
     private mutating func spreadFused(_ fields: JSONObject) {
         guard let names = fields["attn_matrices"]?.array?.compactMap(\.string), let rank = fields["r"]?.number?.int,
             rank > 0

@@ -50,7 +50,9 @@ struct GGUFReader {
                 hint: "serve it as an adapter")
         }
         guard let alpha = try file.number("adapter.lora.alpha"), alpha.isFinite else {
-            return problem("bad-config", nil, "has no finite 'adapter.lora.alpha', so the scale is unknown")
+            return problem(
+                "bad-config", nil, "has no finite 'adapter.lora.alpha', so the scale is unknown",
+                hint: "convert it again, or download it again")
         }
         checkBase()
         var pairs: [String: (a: GGUFTensor?, b: GGUFTensor?)] = [:]

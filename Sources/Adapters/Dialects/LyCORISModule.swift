@@ -38,7 +38,9 @@ struct LyCORISModule {
             (try? TensorValues.doubles(bytes, tensor.dtype))?.first
             ?? TensorValues.integers(bytes, tensor.dtype)?.first.map(Double.init)
         guard let value, value.isFinite else {
-            problem("bad-alpha", tensor, "is not finite, so the scale is unknown", &reading)
+            problem(
+                "bad-alpha", tensor, "is not finite, so the scale is unknown",
+                hint: "save the adapter again, or download it again", &reading)
             return nil
         }
         return value

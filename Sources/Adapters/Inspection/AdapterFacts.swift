@@ -57,7 +57,9 @@ public struct AdapterFacts: Sendable {
         let config = adapter.config
         let others = Tally(adapter.changes.map(\.method)).entries.map(\.value)
         if !others.isEmpty { return ((modules.isEmpty ? [] : [pairMethod]) + others).joined(separator: " and ") }
-        if modules.isEmpty, adapter.dialect != .peft, config.isReadable {
+        if modules.isEmpty, adapter.dialect != .peft, config.isReadable,
+            !adapter.replacements.isEmpty || !adapter.additions.isEmpty
+        {
             return adapter.additions.isEmpty ? "whole parameters" : "full difference"
         }
         return pairMethod

@@ -94,14 +94,17 @@ enum LlamaCppRules {
         .field(.error, "block-diagonal", "use_bdlora", ignored, hint: "serve it with PEFT"),
         .field(.error, "qalora", "use_qalora", ignored, hint: "serve it with PEFT"),
         .ignoredVariant("llama.cpp's converter"),
-        ServingRule(.error, "tied-head", of: [.peft]) { facts in
+        ServingRule(.error, "tied-head", of: [.peft, .gguf]) { facts in
             guard let traits = facts.resolution?.traits, traits.isTied,
-                let first = facts.adapter.modules.first(where: { traits.isHead($0.path) })
+                let first = facts.adapter.modules.first(where: { traits.isHead($0.path) || $0.isEmbedding })
             else { return nil }
-            return .init(
-                .tensor(first.down.name),
-                "adapts the output head, which the base shares with its embedding: llama.cpp's converter stops at that",
-                hint: mergeHint)
+            // The head is a copy of the embedding by the same name, with which llama.cpp finds the embedding's pair.
+            let what =
+                first.isEmbedding
+                ? "adapts the embedding, which the base shares with its output head: llama.cpp would use the pair for both, and it lies "
+                    + "the wrong way for the head"
+                : "adapts the output head, which the base shares with its embedding: llama.cpp's converter stops at that"
+            return .init(.tensor(first.down.name), what, hint: mergeHint)
         },
         .wrongPrefix("llama.cpp's converter finds no place for such a name"),
         .unknownField("llama.cpp's converter does without it"),

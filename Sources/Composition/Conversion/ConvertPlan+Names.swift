@@ -72,8 +72,8 @@ extension ConvertPlan {
     }
 
     private func dotted(_ path: String) throws(Problem) -> String {
-        if let known = adapter.recordedModules[path] { return known }
         guard base != nil else {
+            if let known = adapter.recordedModules[path] { return known }
             throw Problem(
                 .incompatible, "needs-base", file: adapter.file.path,
                 "names modules without dots, like '\(path)', which can be read in several ways",

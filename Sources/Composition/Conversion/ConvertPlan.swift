@@ -76,9 +76,10 @@ public final class ConvertPlan {
             for update in resolution.updates {
                 for term in update.terms { baseNames[term.module, default: []].append(update.name) }
                 for change in update.changes { baseNames[change.path, default: []].append(update.name) }
-                for entry in adapter.additions where entry.tensor == update.addition?.tensor && entry.parameter == "weight" {
-                    baseNames[entry.module, default: []].append(update.name)
+                let added = adapter.additions.filter {
+                    $0.parameter == "weight" && $0.tensor == update.addition?.tensor
                 }
+                for entry in added { baseNames[entry.module, default: []].append(update.name) }
             }
         }
         if ProblemList(problems).hasErrors { throw ProblemList(Self.unique(problems)) }
@@ -96,6 +97,7 @@ public final class ConvertPlan {
     }
 
     private func collect() throws {
+        try checkTie()
         var obstacles: [(problem: Problem, part: ConvertLoss.Part)] = []
         for facts in AdapterFacts(adapter).modules {
             var module = ConvertedModule(facts)
@@ -124,6 +126,11 @@ public final class ConvertPlan {
         try select()
         if obstacles.isEmpty { return }
         guard request.allowsLoss else { throw ProblemList(obstacles.map(\.problem)) }
+        let keepsMore = request.target == .peft && (!adapter.replacements.isEmpty || !adapter.tokenRows.isEmpty)
+        guard !modules.isEmpty || keepsMore else {
+            // Nothing would be left.
+            throw ProblemList(obstacles.map(\.problem))
+        }
         dropped = try ConvertLoss(self).measure(obstacles)
         remarks += dropped.map { item in
             Problem(
@@ -178,6 +185,26 @@ public final class ConvertPlan {
         if module.upBias != nil { result.insert(.upBias) }
         if (module.source?.module.repetitions ?? 1) > 1 { result.insert(.twiceApplied) }
         return result
+    }
+
+    /// An embedding that is also the head: mlx-lm changes both uses, llama.cpp has no such adapter, and PEFT changes one.
+    private func checkTie() throws(Problem) {
+        let special: Set<Dialect> = [.mlx, .gguf]
+        guard request.target != adapter.dialect, special.contains(request.target) || special.contains(adapter.dialect),
+            let module = adapter.modules.first(where: \.isEmbedding)
+        else { return }
+        guard let base else {
+            throw Problem(
+                .incompatible, "needs-base", file: adapter.file.path, tensor: module.down.name,
+                "is factors of an embedding, which dialects treat differently where it is the output head, too",
+                hint: "name the model that it was trained on with --base")
+        }
+        guard BaseTraits(base).isTied else { return }
+        throw Problem(
+            .incompatible, "not-expressible", file: adapter.file.path, tensor: module.down.name,
+            "is factors of an embedding that the base ties to its head: \(adapter.dialect.rawValue) and "
+                + "\(request.target.rawValue) do not change the same uses of it",
+            hint: "merge it into its base instead: adapter-merge")
     }
 
     /// Differences of full size, as deltas that can be approximated.

@@ -32,6 +32,13 @@ public struct Converter {
     /// Writes into `output`, a directory or the one file itself; it appears only if the proof succeeds.
     public func run(to output: StagedOutput) throws -> ConvertResult {
         let files = try plan.files()
+        var names: Set<String> = []
+        if let twice = files.tensors.first(where: { !names.insert($0.name).inserted }) {
+            throw Problem(
+                .incompatible, "ambiguous-module", file: plan.request.path, tensor: twice.name,
+                "would be written twice: two modules of the adapter have the same name in the model",
+                hint: "name the model that it was trained on with --base")
+        }
         let isFile = output.shape == .file
         if isFile, let other = files.others.first {
             throw Problem(
