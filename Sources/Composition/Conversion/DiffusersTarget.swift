@@ -55,12 +55,18 @@ struct DiffusersTarget: ConvertTarget {
         var config = ResultConfig()
         config["use_dora"] = .bool(modules.contains { $0.magnitude != nil })
         config["lora_bias"] = .bool(modules.contains { $0.upBias != nil })
-        config["target_modules"] = ResultConfig.texts(modules.map(\.path).sorted())
-        config.setScales(modules.map { ($0.path, $0.rank, $0.scale) })
+        config["target_modules"] = ResultConfig.texts(modules.map { Self.matched($0.path) }.sorted())
+        config.setScales(modules.map { (Self.matched($0.path), $0.rank, $0.scale) })
         let kept = [
             "r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_dora", "use_rslora", "lora_bias",
             "bias", "peft_type",
         ]
         return kept.compactMap { key in config[key].map { (key, $0) } }
+    }
+
+    /// What the config calls a module: CLIP's `text_model` is left out, which transformers has dropped from its paths, since
+    /// PEFT also matches the end of a path, and diffusers takes it from the names of tensors but not from the config.
+    private static func matched(_ path: String) -> String {
+        path.hasPrefix("text_model.") ? String(path.dropFirst("text_model.".count)) : path
     }
 }
