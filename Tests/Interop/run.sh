@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the interop tests on the tools in the directory $1, in a virtual environment that is made once.
-# ADAPTERKIT_PYTHON names a Python that has the libraries already, ADAPTERKIT_ADAPTERS_PYTHON one that has `adapters`;
-# ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
+# ADAPTERKIT_PYTHON names a Python that has the libraries already, ADAPTERKIT_DIALECTS_PYTHON one that also has those of the other
+# dialects, ADAPTERKIT_ADAPTERS_PYTHON one that has `adapters`; ADAPTERKIT_INTEROP=full runs all cases in all dtypes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$1
@@ -45,25 +45,49 @@ if command -v python3 >/dev/null 2>&1; then
     part crash python3 Tests/Interop/crash.py --bin "$bin" $mode
 fi
 
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/adapterkit
+libraries=('torch==2.13.*' 'peft==0.21.*' 'transformers==5.23.*' 'safetensors==0.8.*' numpy)
+dialects=('diffusers==0.42.*' 'lycoris-lora==4.1.*' 'gguf==0.19.*' 'mlx[cpu]==0.32.*' 'mlx-lm==0.32.*')
+# environment DIRECTORY PACKAGE...: makes a virtual environment, unless it is there; says why if it cannot.
+environment() {
+    local venv=$1
+    shift
+    [ ! -e "$venv/complete" ] || return 0
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    python3 -m venv "$venv" >/dev/null 2>&1 || { echo "python3 cannot make virtual environments" && return 1; }
+    echo "Installing $* into $venv ..." >&2
+    timeout 900 "$venv/bin/python" -m pip install --quiet "$@" >"$venv/pip.log" 2>&1 ||
+        { echo "PyPI did not give $* (see $venv/pip.log)" && return 1; }
+    touch "$venv/complete"
+}
+
 python=${ADAPTERKIT_PYTHON:-}
 if [ -z "$python" ]; then
     . Tests/setup.sh
     command -v python3 >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null || install python3 python3-venv || true
     command -v python3 >/dev/null 2>&1 || skip "there is no python3"
-    venv=${XDG_CACHE_HOME:-$HOME/.cache}/adapterkit/venv-torch2.13-peft0.21
+    venv=$cache/venv-torch2.13-peft0.21
+    why=$(environment "$venv" "${libraries[@]}") || skip "$why"
     python=$venv/bin/python
-    if [ ! -e "$venv/complete" ]; then
-        rm -rf "$venv"
-        mkdir -p "$(dirname "$venv")"
-        python3 -m venv "$venv" >/dev/null 2>&1 || skip "python3 cannot make virtual environments"
-        echo "Installing torch, PEFT, transformers and safetensors into $venv ..."
-        timeout 900 "$python" -m pip install --quiet 'torch==2.13.*' 'peft==0.21.*' 'transformers==5.23.*' \
-            'safetensors==0.8.*' numpy >"$venv/pip.log" 2>&1 || skip "PyPI did not give the libraries (see $venv/pip.log)"
-        touch "$venv/complete"
-    fi
 fi
 for name in run combine archive extract swap undo train generate tokenizer serving; do
     part "$name" "$python" -W ignore "Tests/Interop/$name.py" --bin "$bin" $mode
 done
+
+# Other dialects have libraries of their own; without them the rest is tested all the same.
+dialects_python=${ADAPTERKIT_DIALECTS_PYTHON:-}
+if [ -z "$dialects_python" ] && [ -z "${ADAPTERKIT_PYTHON:-}" ]; then
+    venv=$cache/venv-torch2.13-diffusers0.42-mlx0.32
+    why=$(environment "$venv" "${libraries[@]}" "${dialects[@]}") && dialects_python=$venv/bin/python ||
+        echo "SKIPPED: interop tests of other dialects: $why"
+fi
+if [ -n "$dialects_python" ]; then
+    for name in dialects convert; do
+        part "$name" "$dialects_python" -W ignore "Tests/Interop/$name.py" --bin "$bin" $mode
+    done
+elif [ -n "${ADAPTERKIT_PYTHON:-}" ]; then
+    echo "SKIPPED: interop tests of other dialects: ADAPTERKIT_DIALECTS_PYTHON names no Python that has the libraries"
+fi
 part families "$python" -W ignore Tests/Interop/families.py --bin "$bin" $all
 finish
