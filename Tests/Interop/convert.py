@@ -41,7 +41,7 @@ class Bench:
     def convert(self, source, target, output, *options):
         """Run adapter-convert; its document, or None with a failed check."""
         answer = self.tools.run("adapter-convert", source, "-o", output, "--to", target, "--json", *options)
-        fine = self.tally.check(answer.code == 0, f"{output.parent.name}: to {target}", answer.text)
+        fine = self.tally.check(answer.code == 0, f"{Path(source).name} to {target}", answer.text)
         return json.loads(answer.out) if fine else None
 
     def refused(self, label, source, target, output, *options):
@@ -219,6 +219,19 @@ def pipeline_weights(target, name, base, output, wanted):
     return loaders.merged_diffusers("sd1", base, output), wanted, SINGLE
 
 
+def convolutions(bench, seed):
+    """LoRA of convolutions and of a linear layer: MLX refuses the first, and takes the second if loss is allowed."""
+    import convert_cases as cases
+    import dialect_models
+
+    base, adapter = bench.work / "base", bench.work / "adapter"
+    dialect_models.make_model("conv2d", base, dialect_models.SMALL, seed)
+    settings = {"r": 2, "lora_alpha": 3, "target_modules": ["first", "third", "head"]}
+    cases.language_adapter("conv2d", settings, base, adapter, "f32", seed)
+    lossy(bench, "convolutions", adapter, "mlx", bench.work / "out", base)
+    bench.refused("convolutions", adapter, "gguf", bench.work / "out.gguf", "--base", base)
+
+
 def remove(path):
     """A file or a directory, if it is there."""
     if path.is_dir():
@@ -237,6 +250,7 @@ def jobs(options):
         for sort in ("plain", "patterns", "dora"):
             work = lambda b, name=name, sort=sort: component(b, name, sort, options.seed)
             found.append((f"{name} {sort}", work))
+    found.append(("convolutions", lambda b: convolutions(b, options.seed)))
     return found + sources.jobs(options)
 
 
