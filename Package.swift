@@ -143,7 +143,8 @@ let package = Package(
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "Fixtures", "Safetensors", "adapter-combine", "adapter-convert", "adapter-extract", "adapter-inspect",
+                "Fixtures", "Adapters", "Problems", "Safetensors", "adapter-combine", "adapter-convert",
+                "adapter-extract", "adapter-inspect",
                 "adapter-merge",
                 "adapter-generate", "adapter-pack", "adapter-swap", "adapter-train", "adapter-unmerge",
                 "adapter-unpack", "adapter-verify",

@@ -153,7 +153,11 @@ public final class Adapter: Sendable {
     /// Whether a file is an adapter of a dialect other than PEFT's, by its names.
     package static func isForeignDialect(_ header: Header) -> Bool {
         header.tensors.contains { tensor in
-            guard AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_") else { return false }
+            // diffusers once wrote `to_q.lora.down.weight` and `to_q_lora.down.weight`.
+            let mayBe =
+                AdapterKey.mayBelongToAdapter(tensor.name) || tensor.name.hasPrefix("lycoris_")
+                || tensor.name.hasSuffix("lora.down.weight")
+            guard mayBe else { return false }
             return DialectFinder.dialect(of: tensor.name).map { $0 != .peft } ?? false
         }
     }

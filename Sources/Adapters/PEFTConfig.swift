@@ -157,13 +157,13 @@ public struct PEFTConfig: Sendable {
         taskType = from.text("task_type")
         modelClass = fields["auto_mapping"]?.object?["base_model_class"]?.string
         version = from.text("peft_version")
+        if !alpha.isFinite { from.report(alphaField, "is not finite") }
         guard ["LORA", "LOHA", "LOKR"].contains(type) else { return }
         for key in ["r", alphaField] where fields[key] == .null { from.report(key, "is null") }
         if rank <= 0 { from.report("r", "is \(rank), but a rank is at least 1") }
         for (key, value) in rankPattern where value <= 0 {
             from.report("rank_pattern", "gives '\(key)' rank \(value), but a rank is at least 1")
         }
-        if !alpha.isFinite { from.report(alphaField, "is not finite") }
         for (key, value) in alphaPattern where !value.isFinite {
             from.report("alpha_pattern", "gives '\(key)' an alpha that is not finite")
         }

@@ -10,6 +10,11 @@ struct CombineInput: Sendable {
     /// What its delta is multiplied by; not zero.
     let weight: Double
 
+    /// The adapter as the user named it; `facts` may be of the pairs that were made of it.
+    let original: Adapter
+    /// Where these pairs are, for as long as they are needed.
+    let scratch: StagedOutput?
+
     var adapter: Adapter { facts.adapter }
 }
 
@@ -25,8 +30,10 @@ struct CombineInputs: Sendable {
         let base = openBase(request)
         if request.base != nil, base == nil { return }
         for (operand, weight) in zip(request.operands, request.weights) {
-            do throws(Problem) {
-                let facts = AdapterFacts(try Adapter(path: operand.path).plain(for: base))
+            do {
+                let original = try Adapter(path: operand.path)
+                let (adapter, scratch) = try Self.pairs(original, base, request)
+                let facts = AdapterFacts(adapter)
                 var own = facts.standaloneProblems(allowed: request.allowed)
                 // Of what is wrong already, nothing further is to be said.
                 if !ProblemList(own).hasErrors { own += Self.unsummable(facts) }
@@ -34,18 +41,41 @@ struct CombineInputs: Sendable {
                 bases.append(facts.adapter)
                 if ProblemList(own).hasErrors { continue }
                 if weight != 0 {
-                    entries.append(CombineInput(path: operand.path, facts: facts, weight: weight))
+                    entries.append(
+                        CombineInput(
+                            path: operand.path, facts: facts, weight: weight, original: original, scratch: scratch))
                 } else {
                     problems.append(
                         Problem(.note, .incompatible, "weight-zero", file: operand.path, "has weight 0 and is left out")
                     )
                 }
-            } catch {
+            } catch let error as Problem {
                 problems.append(error)
+            } catch let error as ProblemList {
+                problems += error.problems
+            } catch {
+                problems.append(Problem(.internalFault, "unexpected", file: operand.path, "\(error)"))
             }
         }
         checkBases(bases, allowed: request.allowed)
         checkSettings()
+    }
+
+    /// The adapter with names of its own model; LoHa, LoKr and differences as pairs of factors, written beside the output for as long
+    /// as it takes.
+    private static func pairs(
+        _ original: Adapter, _ base: Checkpoint?, _ request: CombineRequest
+    ) throws -> (adapter: Adapter, scratch: StagedOutput?) {
+        let isDense = original.additions.contains { $0.tensor.shape.count > 1 }
+        let hasActions = original.changes.contains { $0.scale == nil }
+        guard !original.changes.isEmpty || isDense, !hasActions, base != nil, let place = request.scratch else {
+            return (try original.plain(for: base), nil)
+        }
+        var convert = ConvertRequest(original.path, to: .peft, version: request.version)
+        convert.base = request.base
+        let scratch = try StagedOutput(scratchBeside: place)
+        _ = try Converter(ConvertPlan(convert)).run(to: scratch)
+        return (try Adapter(path: scratch.stagePath), scratch)
     }
 
     /// The base, where names need one.
@@ -106,7 +136,7 @@ struct CombineInputs: Sendable {
                     .incompatible, "not-lora", file: adapter.file.path, tensor: change.tensors.first?.name,
                     "is \(change.method) for '\(change.path)', which is no product B·A that could be added up",
                     hint: isDelta
-                        ? "make a LoRA of it first, with adapter-convert --to peft"
+                        ? "name the base with --base, which makes pairs of factors of it, or convert it first: adapter-convert --to peft"
                         : "merge it with adapter-merge, then make a plain adapter of the result with adapter-extract")
             ]
         }

@@ -55,6 +55,8 @@ public struct CombineRequest: Sendable {
     public var operands: [AdapterOperand]
     /// The model that the adapters are for, where their dialects' names are not enough.
     public var base: String?
+    /// Beside what path there is room for what is needed only meanwhile.
+    public var scratch: String?
     /// How many singular values are kept.
     public var truncation = Truncation()
     /// Whether each module has a rank of its own.

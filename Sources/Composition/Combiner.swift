@@ -159,7 +159,7 @@ public struct Combiner: Sendable {
         }
         var entries: [JSONValue] = []
         for input in plan.inputs {
-            entries.append(Origin.entry(path: input.path, digest: try input.adapter.digest(), weight: input.weight))
+            entries.append(Origin.entry(path: input.path, digest: try input.original.digest(), weight: input.weight))
         }
         var result = [
             ("format", "pt"), ("adapterkit.adapters", JSONValue.array(entries).encoded()),

@@ -156,7 +156,9 @@ struct TargetUnion {
                 return value.array?.isEmpty != true
             }
         }
-        if let first = configs.first, configs.allSatisfy({ Self.isSame($0, first) }) {
+        // Other dialects have no such lists: there, too, the modules are named one by one.
+        let haveLists = configs.allSatisfy(\.isFile)
+        if let first = configs.first, haveLists, configs.allSatisfy({ Self.isSame($0, first) }) {
             modules = lists[0].map { ResultConfig.texts($0) } ?? first.fields["target_modules"] ?? .null
             others = Self.selecting.compactMap { key in first.fields[key].map { (key, $0) } }
         } else if !configs.contains(where: isSelected), !lists.contains(nil) {

@@ -36,7 +36,9 @@ enum CombineTool {
             Option("force", short: "f", help: "Replace OUT if it exists."),
             Option(
                 "base", short: "b", value: "BASE",
-                help: "The model that the adapters are for; needed for the names of kohya's and GGUF adapters."),
+                help:
+                    "The model that the adapters are for; needed for the names of kohya's and GGUF adapters, and to make pairs of "
+                    + "factors of LoHa and LoKr."),
         ] + Option.truncation + [
             Option(
                 "dtype", value: "TYPE",
@@ -101,6 +103,7 @@ enum CombineTool {
             method, try arguments.operands.dropFirst().map(AdapterOperand.init), version: adapterKitVersion)
         request.truncation = try arguments.truncation()
         request.base = arguments.value("base")
+        request.scratch = arguments.value("output")
         request.isPerModule = arguments.flag("per-module")
         request.domain = arguments.value("on").flatMap(CombineRequest.Domain.init) ?? .deltas
         request.density = try arguments.fraction("density")

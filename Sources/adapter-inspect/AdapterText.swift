@@ -10,8 +10,9 @@ extension AdapterFacts {
     func lines(path: String, more: [String]) -> [String] {
         let config = adapter.config
         let with = extras.isEmpty ? "" : " with " + extras.joined(separator: ", ")
+        let title = method == "whole parameters" ? "adapter of whole parameters" : "\(method) adapter"
         let dialect = adapter.dialect == .peft ? "" : " (\(adapter.dialect.rawValue))"
-        var sheet = FactSheet(title: escaped("\(path): \(method) adapter\(dialect)\(with)"))
+        var sheet = FactSheet(title: escaped("\(path): \(title)\(dialect)\(with)"))
         sheet.add("base", config.baseModel.map { $0 + (config.revision.map { " at revision \($0)" } ?? "") })
         if !modules.isEmpty {
             sheet.add("rank", Self.spread(ranks) { String($0) })

@@ -194,7 +194,9 @@ def component(bench, name, sort, seed):
                 bench.near(f"{label}: its library's weights", *pipeline_weights(target, name, base, output, wanted))
             again = bench.work / "again"
             if bench.convert(output, "peft", again, *options):
-                bench.near(f"{label}: there and back", loaders.merged_component("sd1", base, name, again), wanted, EXACT)
+                bench.near(
+                    f"{label}: there and back", loaders.merged_component("sd1", base, name, again), wanted, EXACT
+                )
                 if document["copied"] == len(document["modules"]) and not document["folded"]:
                     same(bench, label, adapter, again)
             remove(again)

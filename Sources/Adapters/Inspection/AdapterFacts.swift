@@ -58,7 +58,7 @@ public struct AdapterFacts: Sendable {
         let others = Tally(adapter.changes.map(\.method)).entries.map(\.value)
         if !others.isEmpty { return ((modules.isEmpty ? [] : [pairMethod]) + others).joined(separator: " and ") }
         if modules.isEmpty, adapter.dialect != .peft, config.isReadable {
-            return adapter.additions.isEmpty ? "whole parameters, an" : "full difference"
+            return adapter.additions.isEmpty ? "whole parameters" : "full difference"
         }
         return pairMethod
     }

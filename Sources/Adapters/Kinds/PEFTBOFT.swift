@@ -29,7 +29,9 @@ struct PEFTBOFTAction: WeightAction {
     }
 
     func fits(_ shape: [Int]) -> Bool {
-        shape.count >= 2 && shape[0] == scales.elementCount && shape.dropFirst().reduce(1, *) == inputs
+        // boft_s is (out × 1) in linear layers and (1 × out) in convolutions.
+        shape.count >= 2 && scales.shape == (shape.count == 2 ? [shape[0], 1] : [1, shape[0]])
+            && shape.dropFirst().reduce(1, *) == inputs
     }
 
     func load(

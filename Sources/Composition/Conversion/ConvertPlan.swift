@@ -76,6 +76,9 @@ public final class ConvertPlan {
             for update in resolution.updates {
                 for term in update.terms { baseNames[term.module, default: []].append(update.name) }
                 for change in update.changes { baseNames[change.path, default: []].append(update.name) }
+                for entry in adapter.additions where entry.tensor == update.addition?.tensor && entry.parameter == "weight" {
+                    baseNames[entry.module, default: []].append(update.name)
+                }
             }
         }
         if ProblemList(problems).hasErrors { throw ProblemList(Self.unique(problems)) }
@@ -105,9 +108,9 @@ public final class ConvertPlan {
             if missing.isSubset(of: [.dora, .doraEmbedding, .upBias]) { modules += try named(module) }
         }
         obstacles += try others()
-        for change in adapter.changes {
+        for change in adapter.changes + differences {
             if case .delta(let delta, _) = change.effect {
-                let module = try approximation(change, delta)
+                let module = try approximation(change, sized(delta, change))
                 if let feature = features(of: module).subtracting(target.features).first {
                     obstacles.append((refusal(feature, change.path, change.tensors.first), .change(change)))
                 } else {
@@ -177,6 +180,17 @@ public final class ConvertPlan {
         return result
     }
 
+    /// Differences of full size, as deltas that can be approximated.
+    private var differences: [ModuleChange] {
+        adapter.additions.filter { $0.tensor.shape.count > 1 && $0.parameter == "weight" }.map { entry in
+            var change = ModuleChange(
+                path: entry.module, method: "full difference", tensors: [entry.tensor],
+                effect: .delta(FullDifference(entry.tensor), scale: entry.scale))
+            change.weightShape = entry.tensor.shape
+            return change
+        }
+    }
+
     /// What an adapter has besides pairs of factors.
     private func others() throws -> [(problem: Problem, part: ConvertLoss.Part)] {
         var result: [(problem: Problem, part: ConvertLoss.Part)] = []
@@ -191,7 +205,7 @@ public final class ConvertPlan {
                 result.append((refusal(.tokenRows, rows.module, rows.tensor), .rows(rows)))
             }
         }
-        for entry in adapter.additions {
+        for entry in adapter.additions where entry.tensor.shape.count < 2 || entry.parameter != "weight" {
             result.append((refusal(.addition, "\(entry.module).\(entry.parameter)", entry.tensor), .addition(entry)))
         }
         return result
@@ -218,6 +232,18 @@ public final class ConvertPlan {
     }
 
     // MARK: Other deltas
+
+    /// The delta in the size of its weight: VeRA's modules share factors, and take the first rows and columns of them.
+    private func sized(_ delta: any RowDelta, _ change: ModuleChange) throws(Problem) -> any RowDelta {
+        if let name = baseNames[change.path]?.first, let info = base?.lookup(name)?.info {
+            return delta.fitted(to: info.shape) ?? delta
+        }
+        guard change.method == "VeRA" else { return delta }
+        throw Problem(
+            .incompatible, "needs-base", file: adapter.file.path, tensor: change.tensors.first?.name,
+            "is VeRA for '\(change.path)', and only the base says how many inputs that has",
+            hint: "say --base BASE")
+    }
 
     /// A delta as a product of factors: of its full rank, or of as much as is asked for.
     private func approximation(_ change: ModuleChange, _ delta: any RowDelta) throws -> ConvertedModule {
