@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from dialect_cases import array, changes, read_base
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer
 
 
 def peft_model(model, directory):
@@ -61,7 +60,7 @@ def merged_diffusers(kind, base, path):
 def mlx_model(base, directory):
     """mlx-lm's model with the adapter in place."""
     import mlx.core as mx
-    import mlx_lm.utils as utils
+    from mlx_lm import utils
     from mlx_lm.tuner.utils import load_adapters
 
     mx.set_default_device(mx.cpu)

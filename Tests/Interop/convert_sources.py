@@ -10,7 +10,7 @@ import dialect_cases
 
 GROUPS = ("dialect_mlx", "dialect_gguf", "dialect_kohya", "dialect_diffusers", "dialect_lycoris")
 KINDS = {"lora", "dora", "loha", "lokr"}
-QUICK = 3  # of each group
+QUICK = 2  # of each group
 # Magnitudes along the other axis than PEFT's, or of other kinds than LoRA; names of the original repositories.
 REFUSED = ("mlx-dora-embedding", "dora-input", "loha-dora", "lokr-dora", "-single")
 # transformers 5 fuses experts, and PEFT wants both matrices of a pair then.
