@@ -11,6 +11,13 @@ step() { printf '\n== %s\n' "$*"; }
 step "Format"
 swift format lint --strict --recursive Sources Tests Package.swift
 
+# What the interop tests need is fetched meanwhile; they say why where that fails.
+preparing=
+if [ -z "${ADAPTERKIT_PYTHON:-}" ]; then
+    bash Tests/Interop/run.sh --prepare >/dev/null 2>&1 &
+    preparing=$!
+fi
+
 step "Build (debug)"
 swift build --build-tests 2>&1 | tail -n 3
 
@@ -32,5 +39,6 @@ bin=$(swift build "${release[@]}" --show-bin-path)
 step "Example"
 bash Tests/Interop/example.sh "$bin"
 
-step "Interop with PEFT, transformers and safetensors"
+step "Interop with PEFT, transformers, diffusers and others"
+[ -z "$preparing" ] || wait "$preparing" || true
 bash Tests/Interop/run.sh "$bin"
