@@ -26,7 +26,7 @@ struct DialectRow: CustomTestStringConvertible, Sendable {
         "diffusers-sd1-patterns", "kohya-sd1-some-alpha", "gguf-llama-f32", "mlx-lora", "peft-adalora", "peft-boft",
         "peft-hra", "peft-oft",
         "peft-ia3-llama", "peft-ln-tuning", "peft-loha-linear", "peft-lokr-linear", "peft-vera", "adapterhub-lora",
-        "lycoris-locon-rank-stabilised", "lycoris-loha-plain", "lycoris-lokr-plain", "lycoris-diag-oft-plain",
+        "lycoris-locon-rank-stabilised", "lycoris-loha-scalar", "lycoris-lokr-factor", "lycoris-diag-oft-plain",
         "lycoris-boft-plain", "lycoris-ia3-output", "mlx-dora",
     ]
 
