@@ -1,4 +1,5 @@
 import Problems
+import StrictJSON
 
 /// PEFT methods that are recognised but not merged here, each with its reason.
 public enum OtherMethods {
@@ -32,6 +33,30 @@ public enum OtherMethods {
     package static let hint =
         "adapter-inspect shows what it holds; LoRA, trainable tokens and "
         + "\(PEFTKinds.types.joined(separator: ", ")) can be verified and merged"
+
+    /// Fields of a config that say how large a learned input or a mixture is, for people.
+    private static let told: [(key: String, label: String)] = [
+        ("num_virtual_tokens", "virtual tokens"), ("token_dim", "dimension"), ("num_layers", "model layers"),
+        ("num_transformer_submodules", "submodules"), ("prefix_projection", "projection"), ("encoder_hidden_size", "encoder"),
+        ("prompt_tuning_init", "begun with"), ("adapter_len", "prompt length"), ("adapter_layers", "prompt layers"),
+        ("adapters", "adapters"), ("xlora_depth", "router depth"), ("hidden_size", "hidden size"), ("r", "rank"),
+        ("reduction_factor", "reduction"), ("bottleneck_size", "bottleneck"), ("non_linearity", "activation"),
+        ("mh_adapter", "after attention"), ("output_adapter", "after the MLP"), ("prefix_length", "prefix length"),
+        ("target_modules", "targets"),
+    ]
+
+    /// What such a config tells, as (label, text).
+    static func notes(_ fields: JSONObject) -> [(label: String, text: String)] {
+        told.compactMap { entry in
+            guard let value = fields[entry.key], value != .null else { return nil }
+            switch value {
+            case .object(let object): return (entry.label, "\(object.entries.count)")
+            case .array(let items): return (entry.label, items.compactMap(\.string).joined(separator: ", "))
+            case .string(let text): return (entry.label, text)
+            default: return (entry.label, value.encoded())
+            }
+        }
+    }
 
     static func refusal(type: String, file: String) -> Problem {
         Problem(

@@ -159,7 +159,7 @@ import Testing
                 path: path + (isPEFT ? "/adapter_model.safetensors" : "/pytorch_lora_weights.safetensors"))
             let stem = (isPEFT ? "base_model.model." : "transformer.") + module.path
             let (a, b) = (try file.tensor(stem + ".lora_A.weight"), try file.tensor(stem + ".lora_B.weight"))
-            let scale = try Self.scale(module, file, isPEFT ? path + "/adapter_config.json" : nil)
+            let scale = try Self.scale(module, a.shape[0], file, isPEFT ? path + "/adapter_config.json" : nil)
             return Source.product(b.values, a.values, module.out, a.shape[0], module.into).map { $0 * scale }
         }
     }
@@ -176,7 +176,9 @@ import Testing
         return result
     }
 
-    private static func scale(_ module: Source.Module, _ file: TensorFile, _ path: String?) throws -> Double {
+    private static func scale(
+        _ module: Source.Module, _ rankOfTensor: Int, _ file: TensorFile, _ path: String?
+    ) throws -> Double {
         var config: [String: Any] = [:]
         if let path {
             config = try object(in: path)
@@ -193,7 +195,7 @@ import Testing
         let (rank, alpha) = (
             try #require(number("r", "rank_pattern")), try #require(number("lora_alpha", "alpha_pattern"))
         )
-        #expect(Int(rank) == module.rank)
+        #expect(Int(rank) == rankOfTensor)
         return alpha / rank
     }
 
@@ -302,7 +304,7 @@ import Testing
             let (ranks, alphas) = (
                 config["rank_pattern"] as? [String: Double] ?? [:], config["alpha_pattern"] as? [String: Double] ?? [:]
             )
-            for (key, own) in ranks { #expect(abs((alphas[key] ?? alpha) / own - alpha / rank) < 1e-12) }
+            #expect(ranks.isEmpty && alphas.isEmpty && rank > 0 && alpha > 0, "seed \(seed)")
             for module in source.modules {
                 let worst =
                     zip(source.delta(module), try Self.delta(module, .peft, scratch("out"))).map { abs($0 - $1) }.max()

@@ -26,7 +26,11 @@ part() {
     shift
     names+=("$name")
     while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do sleep 0.2; done
-    { "$@" && echo passed >"$logs/$name.status"; } >"$logs/$name" 2>&1 &
+    {
+        local start=$SECONDS
+        "$@" && echo passed >"$logs/$name.status"
+        echo "($((SECONDS - start)) s)"
+    } >"$logs/$name" 2>&1 &
 }
 finish() {
     wait || true

@@ -119,6 +119,7 @@ struct AdaptersLibraryReader {
         var config = PEFTConfig(unreadable: type)
         config.baseModel = self.config["model_name"]?.string
         reading.config = config
+        reading.notes += OtherMethods.notes(self.config["config"]?.object ?? JSONObject())
         reading.tensors = file.header.tensors.map {
             (TranslatedTensor($0), AdapterKey(module: $0.name, role: .changed))
         }

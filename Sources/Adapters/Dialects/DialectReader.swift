@@ -82,6 +82,7 @@ struct DialectReader {
             reading.tensors = tensors.map { (TranslatedTensor($0), AdapterKey($0.name)) }
         } else {
             reading.problems = [OtherMethods.refusal(type: config.type, file: own.path)]
+            reading.notes = OtherMethods.notes(config.fields)
         }
         return Opened(reading: reading, file: file, storedTensors: tensors)
     }

@@ -15,7 +15,7 @@ public struct AdapterFacts: Sendable {
     /// What an adapter may be without being broken: another method, or a variant that a merge has no rule for.
     private static let soundCodes: Set<String> = [
         "not-lora", "base-changed", "layer-replication", "activated-lora", "qalora", "bdlora", "arrow", "kasa",
-        "monteclora", "unknown-config-field", "needs-config", "wrong-architecture",
+        "monteclora", "unknown-config-field", "needs-config", "wrong-architecture", "missing-projection",
     ]
 
     /// Reads the facts of `adapter`.
@@ -140,7 +140,9 @@ public struct AdapterFacts: Sendable {
 
     /// The layers that the adapter touches.
     public var layers: [LayerSet] {
-        LayerSet.of(
+        // Of a method that is not read, the names alone tell.
+        guard adapter.config.isReadable else { return LayerSet.of(adapter.storedTensors.map(\.name)) }
+        return LayerSet.of(
             (modules.map(\.path) + adapter.replacements.map(\.module) + adapter.tokenRows.map(\.module)
                 + adapter.changes.map(\.path) + adapter.additions.map(\.module)).map(readable))
     }

@@ -17,7 +17,7 @@ struct PEFTTarget: ConvertTarget {
         for module in plan.modules {
             let factor = common.map { module.scale / $0 } ?? 1
             if factor != 1 { files.folded += 1 }
-            files.add(try tensors(module, plan, factor))
+            files.add(try tensors(module, plan, factor, rank: rank(module, plan)))
         }
         for replacement in plan.adapter.replacements {
             let infix = replacement.isBaseLayer ? ".base_layer" : ""
@@ -36,7 +36,16 @@ struct PEFTTarget: ConvertTarget {
         return files
     }
 
-    private func tensors(_ module: ConvertedModule, _ plan: ConvertPlan, _ factor: Double) throws -> [ConvertedTensor] {
+    /// The rank that a module gets: where patterns are folded, that of the largest, filled up with zeros.
+    private func rank(_ module: ConvertedModule, _ plan: ConvertPlan) -> Int {
+        let isPlain = { (module: ConvertedModule) in module.kind != .experts && module.kind != .parameter }
+        guard plan.request.folds, isPlain(module) else { return module.rank }
+        return plan.modules.filter(isPlain).map(\.rank).max() ?? module.rank
+    }
+
+    private func tensors(
+        _ module: ConvertedModule, _ plan: ConvertPlan, _ factor: Double, rank: Int
+    ) throws -> [ConvertedTensor] {
         let stem = AdapterNames.stem(path: module.path, depth: module.source?.module.depth ?? 0)
         let isEmbedding = module.kind == .embedding
         let (down, up) = (plan.downType(module), plan.upType(module, times: factor))
@@ -47,12 +56,16 @@ struct PEFTTarget: ConvertTarget {
         if let source = module.source?.module, source.repetitions > 1 {
             names = (AdapterNames.down(source, depth: source.depth), AdapterNames.up(source, depth: source.depth))
         }
+        let downShape = rank == module.rank ? module.downShape : [rank] + module.downShape.dropFirst()
+        let upShape = rank == module.rank ? module.upShape : [module.upShape[0], rank] + module.upShape.dropFirst(2)
         var result = [
-            ConvertedTensor(name: names.0, dtype: down, shape: module.downShape) { () throws(Problem) in
-                try plan.down(module, down)
+            ConvertedTensor(name: names.0, dtype: down, shape: downShape) { () throws(Problem) in
+                let bytes = try plan.down(module, down)
+                return bytes + [UInt8](repeating: 0, count: downShape.reduce(down.bits / 8, *) - bytes.count)
             },
-            ConvertedTensor(name: names.1, dtype: up, shape: module.upShape) { () throws(Problem) in
+            ConvertedTensor(name: names.1, dtype: up, shape: upShape) { () throws(Problem) in
                 try plan.up(module, times: factor, up)
+                    .widened(rows: upShape[0], to: upShape.reduce(up.bits / 8, *) / upShape[0])
             },
         ]
         if let magnitude = module.magnitude {
@@ -86,7 +99,7 @@ struct PEFTTarget: ConvertTarget {
         config.setScales(
             plan.modules.map {
                 (
-                    path: $0.patternPath, rank: $0.rank,
+                    path: $0.patternPath, rank: rank($0, plan),
                     scale: (common ?? $0.scale) / Double($0.source?.module.repetitions ?? 1)
                 )
             })
@@ -120,5 +133,20 @@ extension ResultConfig {
     /// Ranks and scales module by module: the most frequent ones for all, others as patterns.
     mutating func setScales(_ modules: [(path: String, rank: Int, scale: Double)]) {
         setRanks(modules.map { ($0.path, $0.rank) }, alphas: modules.map { $0.scale * Double($0.rank) })
+    }
+}
+
+extension [UInt8] {
+    /// Rows of equally many bytes, each filled up with zeros to `width`.
+    fileprivate func widened(rows: Int, to width: Int) -> [UInt8] {
+        guard rows > 0, count < rows * width else { return self }
+        let own = count / rows
+        var result: [UInt8] = []
+        result.reserveCapacity(rows * width)
+        for row in 0..<rows {
+            result += self[row * own..<(row + 1) * own]
+            result += [UInt8](repeating: 0, count: width - own)
+        }
+        return result
     }
 }
