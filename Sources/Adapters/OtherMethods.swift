@@ -36,8 +36,9 @@ public enum OtherMethods {
 
     /// Fields of a config that say how large a learned input or a mixture is, for people.
     private static let told: [(key: String, label: String)] = [
-        ("num_virtual_tokens", "virtual tokens"), ("token_dim", "dimension"), ("num_layers", "model layers"),
-        ("num_transformer_submodules", "submodules"), ("prefix_projection", "projection"), ("encoder_hidden_size", "encoder"),
+        ("num_virtual_tokens", "tokens"), ("token_dim", "dimension"), ("num_layers", "model layers"),
+        ("num_transformer_submodules", "submodules"), ("prefix_projection", "projection"),
+        ("encoder_hidden_size", "encoder"),
         ("prompt_tuning_init", "begun with"), ("adapter_len", "prompt length"), ("adapter_layers", "prompt layers"),
         ("adapters", "adapters"), ("xlora_depth", "router depth"), ("hidden_size", "hidden size"), ("r", "rank"),
         ("reduction_factor", "reduction"), ("bottleneck_size", "bottleneck"), ("non_linearity", "activation"),

@@ -37,8 +37,8 @@ enum ConvertTool {
                 help: "The part of a pipeline that the adapter is for: unet, transformer, text_encoder, ..."),
             Option(
                 "fold",
-                help: "With --to peft: one rank, one alpha and no patterns. rsLoRA and other scales become part of B, and smaller "
-                    + "ranks are filled up with zeros."
+                help: "With --to peft: one rank, one alpha and no patterns. rsLoRA and other scales become part of B, "
+                    + "and smaller ranks are filled up with zeros."
             ),
             Option("allow-lossy", help: "Leave out what the target cannot say, and approximate; the loss is reported."),
         ] + Option.truncation.filter { $0.name != "per-module" } + [

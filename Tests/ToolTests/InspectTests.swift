@@ -62,6 +62,12 @@ import Testing
                   parameters    24 in 1 tensor, 96 B of F32
                   task          CAUSAL_LM
                   saved by      PEFT 0.21.2
+                  tokens        3
+                  dimension     4
+                  model layers  1
+                  submodules    1
+                  projection    false
+                  encoder       4
                   file          \(path)/adapter_model.safetensors
                   identity      ad269bf85e956178b0a8d20c6a92a30d45a13b7b0ba696b8c635116f76903c10
                   merge         cannot be merged: peft_type is PREFIX_TUNING: it is learned input, not a change of \
