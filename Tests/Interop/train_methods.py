@@ -79,7 +79,8 @@ def prefix(trainer, label, base, seed):
     after = done.report["validation_after"]
     close_losses(tally, f"{label}: PEFT's loss with it", [mean_loss(loaded, held)], [after])
     moved = abs(after - done.report["validation_before"])
-    tally.check(moved > 1e-3, f"{label}: training moves the held-out loss", f"by {moved}")
+    # How far depends on the random course; losses of the same weights differ by less than a hundredth of this.
+    tally.check(moved > 1e-5, f"{label}: training moves the held-out loss", f"by {moved}")
 
 
 def with_adapter(trainer, label, base, path):
@@ -176,7 +177,8 @@ def bottleneck(trainer, label, base, layers, size, seed):
     again, _, _ = attached(trainer, base, done.output)
     close_losses(tally, f"{label}: PyTorch's loss with it", [mean_loss(again, held)], [after])
     moved = abs(after - done.report["validation_before"])
-    tally.check(moved > 1e-3, f"{label}: training moves the held-out loss", f"by {moved}")
+    # How far depends on the random course; losses of the same weights differ by less than a hundredth of this.
+    tally.check(moved > 1e-5, f"{label}: training moves the held-out loss", f"by {moved}")
     loaded_by_adapters(trainer, label, base, done.output, held_file, after)
 
 
