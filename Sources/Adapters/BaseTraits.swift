@@ -153,6 +153,14 @@ public struct BaseTraits: Sendable {
         return ["encoder", "decoder"].map { "\(stem)\($0).embed_tokens" }
     }
 
+    /// Attention heads, and those of keys and values, as the config of a language model gives them; 0 where it gives none.
+    package static func heads(_ config: JSONObject?) -> (queries: Int, keys: Int) {
+        let text = config?["text_config"]?.object ?? config
+        let queries = (text?["num_attention_heads"] ?? text?["n_head"])?.number?.int ?? 0
+        let keys = (text?["num_key_value_heads"] ?? text?["num_kv_heads"] ?? text?["n_head_kv"])?.number?.int
+        return (queries, keys ?? queries)
+    }
+
     /// Whether a weight of the module at `path` is stored (in × out).
     package func isStoredTransposed(_ path: String, isExperts: Bool) -> Bool {
         if isExperts { return usesTransposedExperts }

@@ -3,14 +3,9 @@ import Safetensors
 /// Finds the tensors of a base by kohya's flattened names, which are ambiguous by themselves: every module of the base is
 /// flattened in the same way and looked up.
 struct FlattenedNames {
-    /// What part of a pipeline a name belongs to.
-    private enum Part: String {
-        case unet, text1, text2, text3, any
-    }
-
     /// How names of a base begin, by the part that they belong to, longest first: diffusers' directories, and files in the
     /// layouts of the original repositories.
-    private static let baseParts: [(prefix: String, part: Part)] = [
+    private static let baseParts: [(prefix: String, part: KohyaPrefix.Part)] = [
         ("unet.", .unet), ("transformer.", .unet), ("prior.", .unet), ("model.diffusion_model.", .unet),
         ("diffusion_model.", .unet), ("text_encoder_2.", .text2), ("text_encoder_3.", .text3),
         ("text_encoder.", .text1),
@@ -19,14 +14,7 @@ struct FlattenedNames {
         ("text_encoders.clip_l.transformer.", .text1), ("text_encoders.clip_g.transformer.", .text2),
         ("text_encoders.t5xxl.transformer.", .text3), ("vae.", .any), ("first_stage_model.", .any),
     ]
-    /// How adapters' names begin, by the part.
-    private static let adapterParts: [(prefix: String, part: Part)] = [
-        ("lora_unet_", .unet), ("lora_transformer_", .unet), ("lora_prior_unet_", .unet), ("lora_te1_", .text1),
-        ("lora_te2_", .text2), ("lora_te3_", .text3), ("lora_te_", .text1), ("lora_prior_te_", .text1),
-        ("lora_llm_", .text1), ("lora_controlnet_", .any), ("lycoris_", .any),
-    ]
-
-    private var byName: [String: [(part: Part, info: TensorInfo)]] = [:]
+    private var byName: [String: [(part: KohyaPrefix.Part, info: TensorInfo)]] = [:]
     private let hasParts: Bool
 
     /// Flattens the names of a base.
@@ -61,8 +49,8 @@ struct FlattenedNames {
 
     /// Looks `MODULE.PARAMETER` up, where MODULE is flattened.
     func find(_ name: String, fits: (TensorInfo) -> Bool) -> BaseNames.Answer {
-        guard let own = Self.adapterParts.first(where: { name.hasPrefix($0.prefix) }) else { return .absent }
-        let rest = String(name.dropFirst(own.prefix.count))
+        guard let own = KohyaPrefix.of(name) else { return .absent }
+        let rest = String(name.dropFirst(own.text.count))
         var candidates = matches(rest, own.part)
         if candidates.isEmpty, let renamed = SGMNames.diffusersName(rest) { candidates = matches(renamed, own.part) }
         if candidates.isEmpty { return .absent }
@@ -74,8 +62,8 @@ struct FlattenedNames {
     /// What a module is in the base where that is not one module of its own: several parts, in the order of their rows, or some
     /// rows of a larger one.
     func places(of path: String) -> [(weight: TensorInfo, rows: Range<Int>?)] {
-        guard let own = Self.adapterParts.first(where: { path.hasPrefix($0.prefix) }) else { return [] }
-        let rest = String(path.dropFirst(own.prefix.count))
+        guard let own = KohyaPrefix.of(path) else { return [] }
+        let rest = String(path.dropFirst(own.text.count))
         for names in FusedNames.parts(of: rest) {
             let found = names.map { matches("\(Self.flat($0[...])).weight", own.part) }
             if found.allSatisfy({ $0.count == 1 }) { return found.map { ($0[0], nil) } }
@@ -89,7 +77,7 @@ struct FlattenedNames {
         return found[0].shape[0] % 3 == 0 ? [(found[0], third * rows..<(third + 1) * rows)] : []
     }
 
-    private func matches(_ name: String, _ part: Part) -> [TensorInfo] {
+    private func matches(_ name: String, _ part: KohyaPrefix.Part) -> [TensorInfo] {
         let all = byName[name] ?? []
         let own = all.filter { part == .any || !hasParts || $0.part == part }
         var seen: Set<String> = []

@@ -55,8 +55,9 @@ import Testing
 
     /// What the kind may be called.
     private static func methods(_ golden: DialectCase) -> [String] {
+        let locon = golden.name.contains("dora") ? ["DoRA", "DoRA and LoRA with magnitudes"] : ["LoRA"]
         let names = [
-            "lora": ["LoRA"], "alora": ["LoRA"], "locon": ["LoRA", "LoRA and LoRA with magnitudes"], "dora": ["DoRA"],
+            "lora": ["LoRA"], "alora": ["LoRA"], "locon": locon, "dora": ["DoRA"],
             "loha": ["LoHa", "LoHa with magnitudes"], "lokr": ["LoKr", "LoKr with magnitudes"], "oft": ["OFT"],
             "boft": ["BOFT"], "hra": ["HRA"], "ia3": ["IA3", "IA3 of the 'adapters' library"],
             "vera": ["VeRA", "VERA"], "adalora": ["ADALORA"], "ln-tuning": ["LN_TUNING"], "xlora": ["XLORA"],

@@ -177,10 +177,9 @@ struct GGUFReader {
 
     private func permutation(_ name: String) -> RowPermutation {
         guard let config = base?.config?.object else { return .none }
-        let text = config["text_config"]?.object ?? config
-        let heads = (text["num_attention_heads"] ?? text["n_head"])?.number?.int ?? 0
-        let keys = (text["num_key_value_heads"] ?? text["num_kv_heads"] ?? text["n_head_kv"])?.number?.int ?? heads
-        return RowPermutation(name, architecture: architecture, heads: heads, keyValueHeads: keys)
+        let heads = BaseTraits.heads(config)
+        return RowPermutation(
+            name, architecture: architecture, heads: heads.queries, keyValueHeads: heads.keys)
     }
 
     /// All experts of a block: one pair for each where the base has them apart, else as PEFT packs them.

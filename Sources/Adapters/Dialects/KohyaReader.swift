@@ -8,19 +8,9 @@ import Tensors
 /// Names are a flattened module path, a dot, and what the tensor is; each module has its own alpha, and the scale is
 /// alpha / rank, or 1 where alpha is missing.
 package struct KohyaReader {
-    /// What flattened paths begin with.
-    static let prefixes = [
-        "lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_te3_", "lora_prior_unet_", "lora_prior_te_",
-        "lora_transformer_", "lora_llm_", "lora_controlnet_", "lycoris_",
-    ]
     /// The part of a pipeline that a flattened path belongs to.
     package static func component(of path: String) -> String? {
-        let parts = [
-            ("lora_unet_", "unet"), ("lora_transformer_", "transformer"), ("lora_te1_", "text_encoder"),
-            ("lora_te2_", "text_encoder_2"), ("lora_te3_", "text_encoder_3"), ("lora_te_", "text_encoder"),
-            ("lora_prior_unet_", "prior"), ("lora_controlnet_", "controlnet"),
-        ]
-        return parts.first { path.hasPrefix($0.0) }?.1
+        KohyaPrefix.of(path)?.component
     }
 
     /// What tensors of one module are called.
@@ -34,7 +24,7 @@ package struct KohyaReader {
 
     /// Whether these are the parts of such a name.
     static func isName(_ parts: [Substring]) -> Bool {
-        guard parts.count >= 2, prefixes.contains(where: parts[0].hasPrefix) else { return false }
+        guard parts.count >= 2, KohyaPrefix.of(parts[0]) != nil else { return false }
         return suffixes.contains(parts.dropFirst().joined(separator: "."))
             || parts.dropFirst().joined(separator: ".").hasPrefix("lora_")
     }
@@ -71,7 +61,6 @@ package struct KohyaReader {
             let module = LyCORISModule(path: path, parts: parts, file: file)
             module.add(to: &reading)
         }
-        reading.config.useDoRA = false
         reading.notes = KohyaMetadata.notes(file.header)
         return reading
     }

@@ -63,10 +63,7 @@ struct GGUFTarget: ConvertTarget {
                 "is a '\(type)', whose names in GGUF are not known here",
                 hint: "known are: " + GGUFNames.architectures.joined(separator: ", "))
         }
-        let text = config["text_config"]?.object ?? config
-        let heads = (text["num_attention_heads"] ?? text["n_head"])?.number?.int ?? 0
-        let keys = (text["num_key_value_heads"] ?? text["num_kv_heads"] ?? text["n_head_kv"])?.number?.int ?? heads
-        return (architecture, (heads, keys))
+        return (architecture, BaseTraits.heads(config))
     }
 
     private func name(_ module: ConvertedModule, _ architecture: String, _ plan: ConvertPlan) throws(Problem) -> String
